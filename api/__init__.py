@@ -1,0 +1,1 @@
+"""The transports: REST, GraphQL, WebSocket, MCP and the command line. Translation only."""
