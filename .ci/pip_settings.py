@@ -1,8 +1,8 @@
 """Prints, as shell exports, what pip is configured with, for Poetry: the index, the certificates, the proxy.
 
-pip's own option parser is asked, so that environment, pip.conf files and pip's built-in default count exactly as pip
-counts them. A setting that the caller made for Poetry (POETRY_PYPI_MIRROR_URL, REQUESTS_CA_BUNDLE, HTTPS_PROXY) is left alone.
-pip's find-links folders serve the tool environment only: Poetry knows none.
+pip's own option parser is asked, so that environment, pip.conf files and pip's built-in default count exactly as
+pip counts them. A setting that the caller made for Poetry (POETRY_PYPI_MIRROR_URL, REQUESTS_CA_BUNDLE, HTTPS_PROXY)
+is left alone. pip's find-links folders serve the tool environment only: Poetry knows none.
 """
 
 import os

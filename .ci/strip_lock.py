@@ -1,6 +1,7 @@
 """Takes the addresses out of the package descriptions in a lock file, the only place where Poetry leaves any.
 
-The lock file then holds no URL at all, which the tidy test checks: packages come from the index that pip is configured with.
+The lock file then holds no URL at all, which the tidy test checks: packages come from the index that pip is
+configured with.
 """
 
 import re

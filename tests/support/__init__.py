@@ -1,0 +1,1 @@
+"""What the tests stand on: servers and programs that they start."""
