@@ -1,1 +1,1 @@
-"""What callers may ask for: one pipeline, one module for each kind, and the ports to what lies outside."""
+"""The write side: the Message Manager, the managers of each kind, the MCP Service, and the ports that they call."""

@@ -1,1 +1,1 @@
-"""Read models folded from the log, and the ports to the stores that hold them."""
+"""The read side: the fold, the read models that projectors fill, and the Tool Registry in memory."""
