@@ -11,7 +11,7 @@ from uuid import UUID
 from domain.entry import Entry, Kind
 from domain.namespace import NamespacePolicy
 from domain.principal import NamespaceSet
-from domain.reads import EntryPage, ListQuery, SearchAnswer, SearchQuery
+from domain.reads import Change, EntryPage, ListQuery, SearchAnswer, SearchQuery
 from domain.recorded import Append, Appended, IdempotencyClaim, Position, RecordedEvent
 
 
@@ -47,7 +47,9 @@ class EventStore(Protocol):
         """The position of the last event, START if there is none."""
         ...
 
-    def subscribe(self, after: Position) -> AbstractAsyncContextManager[AsyncIterator[Sequence[RecordedEvent]]]:
+    def subscribe(
+        self, after: Position
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[RecordedEvent]]]:
         """Batches of events after a position, past ones first, then each as it is appended.
 
         The iterator yields an empty batch once when it has caught up with the head that it saw at the start, raises
@@ -118,16 +120,6 @@ class Registry(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An entry before and after an event that changed what clients see; None where it is not served."""
-
-    kind: Kind
-    namespace: str
-    before: Entry | None
-    after: Entry | None
-
-
-@dataclass(frozen=True, slots=True)
 class RemoteResponse:
     """What a remote endpoint answered; `body` is complete and within the size bound."""
 
@@ -158,4 +150,16 @@ class Secrets(Protocol):
 
     def resolve(self, text: str) -> str:
         """`text` with each reference replaced. Raises RemoteFailure naming the first reference that is unknown."""
+        ...
+
+
+class RequestMetrics(Protocol):
+    """Where outcomes are counted. `outcome` is `ok`, an error's code, `cancelled` or `internal_error`."""
+
+    def observe_request(self, operation: str, transport: str, outcome: str, seconds: float) -> None:
+        """One request of any transport."""
+        ...
+
+    def observe_tool_call(self, outcome: str, seconds: float) -> None:
+        """One tool call: `ok`, `tool_error`, `invalid_arguments` or `remote_failure`."""
         ...

@@ -55,3 +55,16 @@ class SearchAnswer:
 
     hits: Sequence[SearchHit]
     position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry before and after an event that changed what clients see; None where it is not served.
+
+    With neither, something of this kind and namespace changed, and the details were drawn together or are not known.
+    """
+
+    kind: Kind
+    namespace: str
+    before: Entry | None
+    after: Entry | None

@@ -17,7 +17,9 @@ class EventLog(Protocol):
 
     async def head(self) -> Position: ...
 
-    def subscribe(self, after: Position) -> AbstractAsyncContextManager[AsyncIterator[Sequence[RecordedEvent]]]: ...
+    def subscribe(
+        self, after: Position
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[RecordedEvent]]]: ...
 
 
 class DocumentStore(Protocol):
