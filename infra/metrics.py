@@ -28,7 +28,7 @@ class Metrics:
         counter, gauge = self._counter, self._gauge
         self.requests = counter(
             "requests_total",
-            "Requests that ended, of every transport.",
+            "Requests that ended: ok, cancelled, internal_error, or the error's code.",
             ("operation", "transport", "outcome"),
         )
         self.request_duration_s = self._histogram(
@@ -73,6 +73,16 @@ class Metrics:
             "From the registry's answer to the tool's result, error or deadline.",
             REQUEST_SECONDS,
         )
+
+    def observe_request(self, operation: str, transport: str, outcome: str, seconds: float) -> None:
+        """Count one request that ended; `outcome` is `ok`, `cancelled`, `internal_error` or the error's code."""
+        self.requests.labels(operation, transport, outcome).inc()
+        self.request_duration_s.labels(operation, transport).observe(seconds)
+
+    def observe_tool_call(self, outcome: str, seconds: float) -> None:
+        """Count one tool call that ended, also one that never reached its back end."""
+        self.tool_calls.labels(outcome).inc()
+        self.tool_call_duration_s.observe(seconds)
 
     def render(self) -> tuple[bytes, str]:
         """The exposition of all metrics: body and content type."""

@@ -13,6 +13,7 @@ import promql_parser
 import pytest
 import yaml
 
+from domain.errors import ChronicleError
 from infra.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,26 @@ def test_every_expression_asks_for_series_that_the_program_exports(expression: s
     assert grouped <= set().union(*(series[str(selector.name)] for selector in asked)) | SCRAPE_LABELS
 
 
+def test_the_outcomes_that_expressions_select_exist() -> None:
+    """A misspelt outcome selects nothing, so its alert would never fire."""
+    known = {"ok", "cancelled", "internal_error", "tool_error", "invalid_arguments"}
+    waiting = [ChronicleError]
+    while waiting:
+        error = waiting.pop()
+        known.add(error.code)
+        waiting += error.__subclasses__()
+    selected = {
+        value
+        for _, expression in [*alert_expressions(), *dashboard_expressions()]
+        for selector in selectors(expression)
+        for matcher in selector.matchers.matchers
+        if matcher.name == "outcome"
+        for value in matcher.value.split("|")
+    }
+    assert selected
+    assert selected <= known
+
+
 def test_every_metric_is_shown_or_alerted_on() -> None:
     """A metric that no panel and no alert reads is a cost without a use."""
     expressions = " ".join(expr for _, expr in [*alert_expressions(), *dashboard_expressions()])
@@ -103,7 +124,7 @@ def test_every_metric_is_shown_or_alerted_on() -> None:
 def test_the_metrics_render_in_the_format_that_prometheus_reads() -> None:
     """A counted request appears with its labels, under the name that the rules use."""
     metrics = Metrics()
-    metrics.requests.labels("tool.get", "rest", "ok").inc()
+    metrics.observe_request("tool.get", "rest", "ok", 0.004)
     body, content_type = metrics.render()
     line = b'chronicle_requests_total{operation="tool.get",outcome="ok",transport="rest"} 1.0'
     assert line in body.splitlines()
