@@ -1,0 +1,230 @@
+"""Builds the calls of the event store and reads their replies, for any client: pure, without I/O.
+
+The asynchronous store and the synchronous recorders of the `eventsourcing` library send the same calls. Replies are
+those of RESP2 without a client's own parsing: lists, bytes and integers.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from domain.errors import HistoryChanged, IdempotencyMismatch, InvalidInput, VersionConflict
+from domain.recorded import START, Appended, IdempotencyClaim, Position
+from infra.redis.record import FIELD, RecordDamaged, StoredRecord, unpack
+
+EVENTS_PER_CALL_MAX = 500
+BYTES_PER_CALL_MAX = 1 << 20
+
+LIBRARY_VERSION = 1
+"""Rises when the meaning of a function's arguments or replies changes; the digest tells every other change."""
+
+Call: TypeAlias = tuple[str | bytes | int, ...]
+
+_WRITTEN, _REPEATED, _CONFLICT, _MISMATCH = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The function library as it is loaded: its name and functions carry its version and the digest of its text."""
+
+    version: str
+    code: str
+
+    @property
+    def name(self) -> str:
+        return f"chronicle_{self.version}"
+
+    def function(self, name: str) -> str:
+        return f"{name}_{self.version}"
+
+
+@cache
+def library() -> Library:
+    """The library of this release."""
+    text = files("infra.redis").joinpath("functions/chronicle.lua").read_text(encoding="utf-8")
+    version = f"{LIBRARY_VERSION}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return Library(version, text.replace("@VERSION@", version))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one deployment's log, all under one hash tag."""
+
+    deployment: str
+
+    def __post_init__(self) -> None:
+        if not self.deployment or set(self.deployment) & set("{} \r\n\t"):
+            message = f"'{self.deployment}' cannot name a deployment: use letters, digits, '-', '_' and '.'."
+            raise InvalidInput(message)
+
+    def key(self, name: str) -> str:
+        return f"{{{self.deployment}}}:{name}"
+
+    @property
+    def log(self) -> str:
+        return self.key("log")
+
+    @property
+    def head(self) -> str:
+        return self.key("head")
+
+    @property
+    def epoch(self) -> str:
+        return self.key("epoch")
+
+    @property
+    def meta(self) -> str:
+        return self.key("meta")
+
+    @property
+    def index_prefix(self) -> str:
+        return self.key("a:")
+
+    def index(self, aggregate_id: UUID) -> str:
+        return self.index_prefix + aggregate_id.hex
+
+    def claim(self, claim: IdempotencyClaim) -> str:
+        return self.key(f"idem:{claim.key_digest}")
+
+
+@dataclass(frozen=True, slots=True)
+class PackedAppend:
+    """One append, ready to be sent: its records without the server's stamp."""
+
+    aggregate_id: UUID
+    expected_version: int
+    records: Sequence[bytes]
+    claim: IdempotencyClaim | None
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.records))
+
+
+def append_many(keys: Keys, appends: Sequence[PackedAppend]) -> Call:
+    """The call that decides and writes independent appends in their order."""
+    touched: list[str] = [keys.log, keys.head, keys.epoch]
+    arguments: list[str | bytes | int] = [len(appends)]
+    for append in appends:
+        touched.append(keys.index(append.aggregate_id))
+        arguments += (append.expected_version, len(append.records))
+        if append.claim is None:
+            arguments.append(b"")
+        else:
+            touched.append(keys.claim(append.claim))
+            arguments.append(append.claim.request_digest)
+        arguments += append.records
+    return ("FCALL", library().function("append_many"), len(touched), *touched, *arguments)
+
+
+def verdicts(
+    appends: Sequence[PackedAppend], reply: Sequence[Sequence[Any]]
+) -> Iterable[Appended | VersionConflict | IdempotencyMismatch]:
+    """What became of each append: a result, or the error that its caller gets."""
+    for append, verdict in zip(appends, reply, strict=True):
+        code = verdict[0]
+        if code == _WRITTEN:
+            _, sequence, version, epoch = verdict
+            yield Appended(Position(sequence, epoch), append.aggregate_id, version)
+        elif code == _REPEATED:
+            _, sequence, version, epoch, aggregate = verdict
+            yield Appended(Position(sequence, epoch), UUID(hex=aggregate.decode()), version, repeated=True)
+        elif code == _CONFLICT:
+            yield VersionConflict(f"Aggregate {append.aggregate_id}", append.expected_version, verdict[1])
+        else:
+            yield _mismatch()
+
+
+def recall(keys: Keys, claim: IdempotencyClaim) -> Call:
+    """The call that looks a claim up."""
+    return ("GET", keys.claim(claim))
+
+
+def recalled(claim: IdempotencyClaim, reply: bytes | None) -> Appended | None:
+    """What a claim stands for. Raises IdempotencyMismatch if it was made for another request."""
+    if reply is None:
+        return None
+    digest, aggregate, sequence, epoch, version = reply.decode().split(" ")
+    if digest != claim.request_digest:
+        raise _mismatch()
+    return Appended(Position(int(sequence), int(epoch)), UUID(hex=aggregate), int(version), repeated=True)
+
+
+def open_run(keys: Keys, run_id: str, log_id: UUID) -> Call:
+    """The call that compares head and log, and raises the epoch once for a run of the server."""
+    touched = (keys.log, keys.head, keys.epoch, keys.meta, keys.index_prefix)
+    return ("FCALL", library().function("open_run"), len(touched), *touched, run_id, str(log_id))
+
+
+def load(keys: Keys, aggregate_id: UUID, offset: int, limit: int) -> Call:
+    """The call for a page of an aggregate's events, `offset` of which the caller has."""
+    touched = (keys.index(aggregate_id), keys.log)
+    return ("FCALL_RO", library().function("load"), 2, *touched, offset, limit, BYTES_PER_CALL_MAX)
+
+
+def loaded(reply: Sequence[Any]) -> tuple[int, list[StoredRecord]]:
+    """The aggregate's version and a page of its records. Raises RecordDamaged for what is missing or wrong."""
+    version, *entries = reply
+    for entry in entries:
+        if isinstance(entry, int):
+            problem = "is named by its aggregate's index and missing from the log. Restore it from a backup."
+            raise RecordDamaged(Position(entry, 0), problem)
+    return version, [unpack(value, position_of(entry_id)) for entry_id, value in entries]
+
+
+def read(keys: Keys, after: Position, limit: int, until: Position | None = None) -> Call:
+    """The call for entries from `after` itself, which proves that the log is the one that was read before."""
+    end = "+" if until is None else str(until)
+    if after == START:
+        return ("XRANGE", keys.log, "-", end, "COUNT", limit)
+    return ("XRANGE", keys.log, after.sequence, end, "COUNT", limit + 1)
+
+
+def records(after: Position, reply: Sequence[Any]) -> list[StoredRecord]:
+    """The records after a position, gapless. Raises HistoryChanged if the position is not of this log."""
+    entries = list(reply)
+    if after != START:
+        found = position_of(entries.pop(0)[0]) if entries else None
+        if found != after:
+            there = "nothing" if found is None else f"{found}"
+            message = f"Position {after} was read before, and the log has {there} there now. Read again from the start."
+            raise HistoryChanged(message)
+    read_records = [entry(item) for item in entries]
+    for number, stored in enumerate(read_records, after.sequence + 1):
+        if stored.position.sequence != number:
+            problem = "is missing from the log. Restore it from a backup."
+            raise RecordDamaged(Position(number, 0), problem)
+    return read_records
+
+
+def read_backwards(keys: Keys, before: Position | None, limit: int) -> Call:
+    """The call for entries before a position, newest first."""
+    end = "+" if before is None else f"({before}"
+    return ("XREVRANGE", keys.log, end, "-", "COUNT", limit)
+
+
+def entry(item: Sequence[Any]) -> StoredRecord:
+    """One stream entry. Raises RecordDamaged, which names its position."""
+    entry_id, fields = item
+    position = position_of(entry_id)
+    if len(fields) != 2 or fields[0] != FIELD:
+        raise RecordDamaged(
+            position, "was not written by the append function. Remove what else writes to this key."
+        )
+    return unpack(fields[1], position)
+
+
+def position_of(entry_id: bytes) -> Position:
+    """A stream entry's id."""
+    sequence, _, epoch = entry_id.partition(b"-")
+    return Position(int(sequence), int(epoch))
+
+
+def _mismatch() -> IdempotencyMismatch:
+    return IdempotencyMismatch(
+        "This idempotency key was used within the last 24 hours for another request. Use a new key for a new request."
+    )

@@ -1,0 +1,171 @@
+"""Connections to a Redis or Valkey server, from a URL: `redis://`, `rediss://` or `unix://`.
+
+Nothing here repeats a write: redis-py's default retries turn one XADD whose reply was lost into three entries. `Wire`
+is one connection whose caller knows for each failure whether the server may have seen the call; `reading_client` is a
+pool for calls that may be repeated. Replies are RESP2 and unparsed on both, which is what `infra.redis.calls` reads.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from domain.errors import InvalidInput, OutcomeUnknown, Unavailable
+
+CONNECT_TIMEOUT_S = 2.0
+CALL_TIMEOUT_S = 5.0
+READ_CONNECTIONS_MAX = 16
+READ_RETRIES_MAX = 3
+
+_LOST = (RedisConnectionError, RedisTimeoutError, OSError)
+
+# What to do about a refusal, by its first word; the server wrote nothing.
+_REFUSALS = {
+    "OOM": "It is out of memory: raise its maxmemory, or archive and trim the log.",
+    "MISCONF": "It cannot write to its disk: free space on it, or repair it.",
+    "READONLY": "It is a replica: point CHRONICLE_REDIS_URL at the primary.",
+    "LOADING": "It is still loading its data: try again soon.",
+    "BUSY": "A script blocks it: try again soon.",
+    "NOREPLICAS": "It has fewer good replicas than min-replicas-to-write asks for: repair them.",
+    "CLUSTERDOWN": "Its cluster is down: repair it.",
+    "MOVED": "The keys live on another node: use that node's address.",
+    "NOAUTH": "It asks for a password: put one into the URL.",
+    "WRONGPASS": "It refused the password in the URL: correct it.",
+    "NOPERM": "The user in the URL may not run this command: grant it.",
+}
+
+
+class ServerRefused(Unavailable):
+    """The server answered that it will not do this now. Nothing was written."""
+
+
+def unix_url(path: str) -> str:
+    """The URL of a server that listens on a socket file."""
+    return f"unix://{quote(path)}"
+
+
+def reading_client(url: str) -> Redis:
+    """A pool for calls that may be repeated. Close it with `aclose`."""
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), READ_RETRIES_MAX)
+    pool = BlockingConnectionPool.from_url(
+        _checked(url),
+        max_connections=READ_CONNECTIONS_MAX,
+        timeout=CALL_TIMEOUT_S,
+        retry=retry,
+        **_settings(),
+    )
+    client = Redis(connection_pool=pool)
+    client.response_callbacks.clear()
+    return client
+
+
+async def read_call(client: Redis, *call: str | bytes | int) -> Any:
+    """Send a call that may be repeated. Raises Unavailable if the server does not answer or refuses."""
+    try:
+        return await client.execute_command(*call)  # type: ignore[no-untyped-call] # redis-py types it not
+    except (ResponseError, BusyLoadingError, AuthenticationError) as error:
+        raise refusal(error) from error
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"The event store's server does not answer: {error}. Is it running?") from error
+
+
+def refusal(error: Exception) -> ServerRefused:
+    """What a server's error reply means for the caller."""
+    word, text = error_code(error), str(error)
+    advice = _REFUSALS.get(word, "See the server's log.")
+    shown = text if text.startswith(word) else f"{word} {text}"
+    return ServerRefused(f"The event store's server refused: {shown.rstrip('. ')}. {advice}")
+
+
+def error_code(error: Exception) -> str:
+    """The first word of a server's error reply, which redis-py cuts off for the errors that it knows."""
+    code = getattr(error, "status_code", None)
+    return str(code) if code else str(error).partition(" ")[0]
+
+
+class Wire:
+    """One connection and one call at a time, never repeated. Use it as an async context manager."""
+
+    def __init__(self, url: str, *, call_timeout_s: float = CALL_TIMEOUT_S, name: str = "chronicle") -> None:
+        retry = Retry(NoBackoff(), 0)
+        settings = _settings() | {"socket_timeout": call_timeout_s}
+        pool = ConnectionPool.from_url(_checked(url), retry=retry, client_name=name, **settings)
+        self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call] # nor this
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Raises Unavailable if the server cannot be reached, and ServerRefused if it lets nobody in."""
+        try:
+            await self._connection.connect()  # type: ignore[no-untyped-call] # nor this
+        except (ResponseError, BusyLoadingError, AuthenticationError) as error:
+            raise refusal(error) from error
+        except _LOST as error:
+            raise Unavailable(f"The event store's server cannot be reached: {error}") from error
+
+    async def is_usable(self) -> bool:
+        """Whether the connection is open as far as this side can know, with nothing unread on it."""
+        if not self._connection.is_connected:
+            return False
+        try:
+            return not await self._connection.can_read()
+        except _LOST:
+            return False
+
+    async def call(self, *call: str | bytes | int, timeout_s: float | None = None) -> Any:
+        """Send a call and wait for its reply. A connection that fails is closed.
+
+        Raises redis-py's ResponseError for an error reply, ServerRefused for those that tell of the server's state, and
+        OutcomeUnknown if the reply does not come: the server may have done it.
+        """
+        try:
+            await self._connection.send_command(*call, check_health=False)
+            if timeout_s is None:
+                return await self._connection.read_response()
+            async with asyncio.timeout(timeout_s):
+                return await self._connection.read_response(timeout=timeout_s + 1)
+        except (BusyLoadingError, AuthenticationError) as error:
+            await self.close()
+            raise refusal(error) from error
+        except (*_LOST, TimeoutError) as error:
+            await self.close()
+            message = (
+                f"The reply of the event store's server was lost ({type(error).__name__}: {error}). "
+                "The call may have been done once; retry it with the same idempotency key."
+            )
+            raise OutcomeUnknown(message) from error
+
+    async def close(self) -> None:
+        await self._connection.disconnect(nowait=True)
+
+
+def _checked(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        scheme = url.partition("://")[0]
+        raise InvalidInput(f"'{scheme}' is no scheme of a Redis URL: use redis://, rediss:// or unix://.")
+    return url
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "protocol": 2,
+        "decode_responses": False,
+        "socket_timeout": CALL_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "health_check_interval": 0,
+        "driver_info": None,
+    }
