@@ -1,4 +1,4 @@
-"""What the commands need from the outside, as protocols: adapters live in `infra/`, the wiring in `infra/bootstrap.py`."""
+"""What the commands need from the outside, as protocols. Adapters live in `infra/`, wired in `infra/bootstrap.py`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ SECRET_REFERENCE = re.compile(r"secret://([A-Za-z0-9_.-]{1,64})")
 """A reference to a secret, resolved only when a request is made."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_CREDENTIAL_NAME = re.compile(r"^(proxy-)?authorization$|^cookie$|(key|token|secret|password|credential)s?$", re.IGNORECASE)
+_CREDENTIAL_NAME = re.compile(
+    r"^(proxy-)?authorization$|^cookie$|(key|token|secret|password|credential)s?$", re.IGNORECASE
+)
 _HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
 
 

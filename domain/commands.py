@@ -19,7 +19,7 @@ PROVENANCE_FIELDS_MAX = 16
 
 ProvenanceText = Annotated[str, StringConstraints(max_length=1024)]
 Provenance = Annotated[dict[str, ProvenanceText], Field(max_length=PROVENANCE_FIELDS_MAX)]
-"""Where a definition was found, such as `id`, `server`, `source`, `license` and `category`: shown, never interpreted."""
+"""Where a definition was found: `id`, `server`, `source`, `license`, `category` … Shown, never interpreted."""
 
 
 class Command(BaseModel):
@@ -149,5 +149,3 @@ class SetNamespacePolicy(Command):
     """Replace a namespace's policy as a whole."""
 
     policy: NamespacePolicy
-
-

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, assert_never
 
 from eventsourcing.utils import get_topic
 
+from domain.canonical import definition_hash
 from domain.commands import (
     Apply,
     ApproveRevision,
@@ -25,14 +26,11 @@ from domain.commands import (
     SetNamespacePolicy,
 )
 from domain.definition import PROPOSALS_MAX, ApprovalPolicy, Definition, DefinitionContent, Revision
-from domain.canonical import definition_hash
 from domain.errors import AlreadyExists, Conflict, Fault, IllegalTransition, InvalidInput, NotFound
 from domain.identity import aggregate_id
 from domain.namespace import Namespace
 
-Change: TypeAlias = (
-    Revise | ApproveRevision | RejectRevision | RollBack | Disable | Enable | Retire | Restore
-)
+Change: TypeAlias = Revise | ApproveRevision | RejectRevision | RollBack | Disable | Enable | Retire | Restore
 """A command about a definition that exists."""
 
 NamespaceCommand: TypeAlias = CreateNamespace | SetNamespacePolicy
@@ -55,7 +53,7 @@ def register(
     content = command.definition.content()
     if state is None:
         key = command.definition.key
-        return kind._create(
+        return kind._create(  # noqa: SLF001 - the library's way to pass the id and the time
             kind.Created,
             id=aggregate_id(get_topic(kind), command.namespace, key),
             timestamp=circumstances.at,
@@ -75,7 +73,9 @@ def register(
     raise AlreadyExists(f"{_name(state)} {present} already, as {state.id}; {way_out}.")
 
 
-def change(state: Definition, command: Change, circumstances: Circumstances) -> None:
+def change(  # noqa: C901, PLR0912 - one flat case for each command
+    state: Definition, command: Change, circumstances: Circumstances
+) -> None:
     """Trigger in `state` the events that `command` leads to. Raises NotFound, Conflict and IllegalTransition."""
     if not isinstance(command, Restore):
         _refuse_if_retired(state)
@@ -86,10 +86,14 @@ def change(state: Definition, command: Change, circumstances: Circumstances) -> 
             _revise(state, command.definition, provenance, circumstances)
         case ApproveRevision():
             proposal = _proposal(state, command.revision, command.definition_hash)
-            _trigger(state, "RevisionApproved", at, revision=proposal.number, definition_hash=proposal.content_hash)
+            _trigger(
+                state, "RevisionApproved", at, revision=proposal.number, definition_hash=proposal.content_hash
+            )
         case RejectRevision():
             proposal = _proposal(state, command.revision, command.definition_hash)
-            _trigger(state, "RevisionRejected", at, revision=proposal.number, definition_hash=proposal.content_hash)
+            _trigger(
+                state, "RevisionRejected", at, revision=proposal.number, definition_hash=proposal.content_hash
+            )
         case RollBack():
             _roll_back(state, command.to_revision, circumstances)
         case Disable():
@@ -108,14 +112,16 @@ def change(state: Definition, command: Change, circumstances: Circumstances) -> 
             assert_never(command)
 
 
-def decide_namespace(state: Namespace | None, name: str, command: NamespaceCommand, at: datetime) -> Namespace:
+def decide_namespace(
+    state: Namespace | None, name: str, command: NamespaceCommand, at: datetime
+) -> Namespace:
     """The namespace that `command` wants. Raises AlreadyExists and NotFound."""
     match command:
         case CreateNamespace():
             if state is not None:
                 raise AlreadyExists(f"The namespace '{name}' exists already.")
             definition = command.definition
-            return Namespace._create(
+            return Namespace._create(  # noqa: SLF001 - the library's way to pass the id and the time
                 Namespace.Created,
                 id=aggregate_id(Namespace.TOPIC, name, name),
                 timestamp=at,
@@ -139,12 +145,18 @@ def _revise(
     state: Definition, wanted: DefinitionContent, provenance: dict[str, str], circumstances: Circumstances
 ) -> None:
     if wanted.key != state.key:
-        message = f"{_name(state)} cannot become '{wanted.key}': a definition keeps its name. Register a new one."
+        message = (
+            f"{_name(state)} cannot become '{wanted.key}': a definition keeps its name. Register a new one."
+        )
         raise InvalidInput(message, [Fault("/definition", message)])
     content = wanted.content()
     content_hash = definition_hash(content)
     # A repeated proposal, or what already serves with nothing newer waiting, is no change.
-    if content_hash == state.latest.content_hash and state.latest.state != "rejected" and provenance == state.provenance:
+    if (
+        content_hash == state.latest.content_hash
+        and state.latest.state != "rejected"
+        and provenance == state.provenance
+    ):
         return
     approved = circumstances.approval == "auto"
     if not approved and len(state.proposals) >= PROPOSALS_MAX:

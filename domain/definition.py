@@ -95,7 +95,12 @@ class Definition(Aggregate):
         return [revision for revision in self.revisions if revision.state == "proposed"]
 
     def add_revision(
-        self, content: dict[str, Any], content_hash: str, *, approved: bool, equals_revision: int | None = None
+        self,
+        content: dict[str, Any],
+        content_hash: str,
+        *,
+        approved: bool,
+        equals_revision: int | None = None,
     ) -> None:
         """Append a revision; an approved one is served from now on."""
         number = len(self.revisions) + 1
@@ -114,7 +119,9 @@ class Definition(Aggregate):
     def set_state(self, number: int, state: RevisionState) -> None:
         """Replace the approval state of one revision."""
         old = self.revisions[number - 1]
-        self.revisions[number - 1] = Revision(old.number, old.content, old.content_hash, state, old.equals_revision)
+        self.revisions[number - 1] = Revision(
+            old.number, old.content, old.content_hash, state, old.equals_revision
+        )
 
     class Event(Aggregate.Event):
         """Base of the events below; each kind gives every one its stored name."""
@@ -153,7 +160,10 @@ class Definition(Aggregate):
         def apply(self, aggregate: "Definition") -> None:
             """Add the revision, saying which one it equals."""
             aggregate.add_revision(
-                self.definition, self.definition_hash, approved=self.approved, equals_revision=self.to_revision
+                self.definition,
+                self.definition_hash,
+                approved=self.approved,
+                equals_revision=self.to_revision,
             )
 
     class RevisionApproved(Event):
@@ -203,5 +213,3 @@ class Definition(Aggregate):
         def apply(self, aggregate: "Definition") -> None:
             """Serve again."""
             aggregate.retired = False
-
-

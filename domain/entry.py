@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.recorded import Position
 
 Kind: TypeAlias = Literal["tool", "resource", "prompt", "namespace"]
-DEFINITION_KINDS: tuple[Kind, ...] = ("tool", "resource", "prompt")
+DefinitionKind: TypeAlias = Literal["tool", "resource", "prompt"]
 
 Status: TypeAlias = Literal["active", "proposed", "disabled", "retired"]
 

@@ -1,23 +1,23 @@
 """Every error that the product answers, without a word of HTTP, GraphQL or JSON-RPC (`api/errors.py` maps them).
 
-    ChronicleError
-    ├── InvalidInput            the request is wrong; carries one `Fault` per wrong value
-    ├── Unauthenticated         no valid key
-    ├── Forbidden               the principal lacks the scope
-    ├── NotFound                no such thing, or not visible to the principal: the two look the same
-    │   └── NamespaceNotFound
-    ├── Conflict                the state does not allow it
-    │   ├── AlreadyExists
-    │   ├── VersionConflict     somebody else was first
-    │   └── IllegalTransition   e.g. a retired tool is revised
-    ├── VersionRequired         an update without the version that it is based on
-    ├── IdempotencyMismatch     the key was used for another request
-    ├── LimitExceeded           a named bound was reached
-    ├── DeadlineExceeded        the request's time is over
-    ├── Unavailable             a server that we need does not answer; nothing was written
-    │   └── OutcomeUnknown      the reply of a write was lost: it may have happened; retry with the same key
-    ├── RemoteFailure           a remote endpoint failed, was refused or answered garbage: a tool error, never ours
-    └── HistoryChanged          the log is not the one that was read before
+ChronicleError
+├── InvalidInput            the request is wrong; carries one `Fault` per wrong value
+├── Unauthenticated         no valid key
+├── Forbidden               the principal lacks the scope
+├── NotFound                no such thing, or not visible to the principal: the two look the same
+│   └── NamespaceNotFound
+├── Conflict                the state does not allow it
+│   ├── AlreadyExists
+│   ├── VersionConflict     somebody else was first
+│   └── IllegalTransition   e.g. a retired tool is revised
+├── VersionRequired         an update without the version that it is based on
+├── IdempotencyMismatch     the key was used for another request
+├── LimitExceeded           a named bound was reached
+├── DeadlineExceeded        the request's time is over
+├── Unavailable             a server that we need does not answer; nothing was written
+│   └── OutcomeUnknown      the reply of a write was lost: it may have happened; retry with the same key
+├── RemoteFailure           a remote endpoint failed, was refused or answered garbage: a tool error, never ours
+└── HistoryChanged          the log is not the one that was read before
 """
 
 from collections.abc import Sequence

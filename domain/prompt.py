@@ -65,7 +65,9 @@ def render(prompt: PromptDefinition, arguments: dict[str, str]) -> list[PromptMe
     Raises InvalidInput for missing, unknown or too large arguments, with JSON Pointers below /arguments.
     """
     known = {argument.name for argument in prompt.arguments}
-    missing = [argument.name for argument in prompt.arguments if argument.required and argument.name not in arguments]
+    missing = [
+        argument.name for argument in prompt.arguments if argument.required and argument.name not in arguments
+    ]
     faults = [Fault(f"/arguments/{name}", "This argument is required.") for name in missing]
     faults += [
         Fault(f"/arguments/{name}", f"There is no such argument; known are {sorted(known)}.")
@@ -79,7 +81,9 @@ def render(prompt: PromptDefinition, arguments: dict[str, str]) -> list[PromptMe
     for message in sorted(prompt.messages, key=lambda message: message.role != "system"):
         room -= _rendered_size(message.text, arguments)
         if room < 0:
-            raise InvalidInput(f"The rendered prompt is larger than {RENDERED_BYTES_MAX} bytes; shorten the arguments.")
+            raise InvalidInput(
+                f"The rendered prompt is larger than {RENDERED_BYTES_MAX} bytes; shorten the arguments."
+            )
         text = _VARIABLE.sub(lambda found: arguments.get(found[1], ""), message.text)
         rendered.append(PromptMessage(role=message.role, text=text))
     return rendered

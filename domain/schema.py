@@ -30,7 +30,9 @@ def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     try:
         return jsonschema_rs.validator_for(schema, retriever=_refuse_to_fetch, mask=MASK)
     except jsonschema_rs.ValidationError as error:
-        raise ValueError(f"not a JSON Schema at '{pointer_of(error.instance_path)}': {error.message}") from error
+        raise ValueError(
+            f"not a JSON Schema at '{pointer_of(error.instance_path)}': {error.message}"
+        ) from error
 
 
 def faults_of(validator: jsonschema_rs.Validator, value: Any, prefix: str) -> list[Fault]:

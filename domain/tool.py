@@ -44,7 +44,9 @@ class StaticToolBinding(DefinitionModel):
         for index, block in enumerate(blocks):
             names = required.get(str(block.get("type")))
             if names is None:
-                raise ValueError(f"block {index} has the type {block.get('type')!r}; use one of {sorted(required)}")
+                raise ValueError(
+                    f"block {index} has the type {block.get('type')!r}; use one of {sorted(required)}"
+                )
             missing = [name for name in names if name not in block]
             if missing:
                 raise ValueError(f"block {index} of type {block['type']!r} lacks {missing}")
@@ -55,7 +57,7 @@ ToolBinding = Annotated[HttpBinding | StaticToolBinding | UnboundBinding, Field(
 
 
 class ToolDefinition(DefinitionContent):
-    """A tool as clients see it and as it is executed. The schemas are JSON Schema, 2020-12 unless `$schema` says else."""
+    """A tool as clients see it and as it is executed; schemas are JSON Schema 2020-12 unless `$schema` says else."""
 
     name: McpName
     title: str | None = None
@@ -76,7 +78,7 @@ class ToolDefinition(DefinitionContent):
         if schema is not None:
             compile_schema(schema)
             if schema.get("type") != "object":
-                raise ValueError("MCP requires the schema's root to say \"type\": \"object\"")
+                raise ValueError('MCP requires the schema\'s root to say "type": "object"')
         return schema
 
     @model_validator(mode="after")
