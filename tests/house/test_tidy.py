@@ -68,7 +68,7 @@ def test_every_module_says_what_it_is_for() -> None:
 
 
 def catches_everything(node: ast.AST) -> bool:
-    """Whether this is a handler of Exception or wider that does not raise the error again."""
+    """Whether this is a handler of Exception or wider that neither raises it again nor another error from it."""
     if not isinstance(node, ast.ExceptHandler):
         return False
     caught = (
@@ -76,7 +76,9 @@ def catches_everything(node: ast.AST) -> bool:
         if node.type
         else {"Exception"}
     )
-    raises_again = any(isinstance(part, ast.Raise) and part.exc is None for part in ast.walk(node))
+    raises_again = any(
+        isinstance(part, ast.Raise) and (part.exc is None or part.cause) for part in ast.walk(node)
+    )
     return bool(caught & {"Exception", "BaseException"}) and not raises_again
 
 
