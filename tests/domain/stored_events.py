@@ -1,0 +1,20 @@
+"""Every event class of the domain by its stored name."""
+
+from eventsourcing.domain import Aggregate, CanMutateAggregate
+
+from domain.namespace import Namespace
+from domain.prompt import Prompt
+from domain.resource import Resource
+from domain.tool import Tool
+
+AGGREGATES: tuple[type[Aggregate], ...] = (Tool, Resource, Prompt, Namespace)
+
+
+def stored_event_classes() -> dict[str, type[CanMutateAggregate]]:  # type: ignore[type-arg]  # the library's own default
+    """The classes that aggregates trigger; the base `Event` of each is never stored."""
+    return {
+        member.TOPIC: member
+        for aggregate in AGGREGATES
+        for name, member in vars(aggregate).items()
+        if isinstance(member, type) and issubclass(member, CanMutateAggregate) and name != "Event"
+    }
