@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import orjson
 
-from domain.entry import Entry
+from domain.entry import Entry, Kind
 from domain.identity import aggregate_id
 from domain.principal import EVERY_NAMESPACE, NamespaceSet
 from domain.reads import ListQuery, SearchQuery
@@ -29,7 +29,7 @@ from tests.projections.entries import entry, later, tool
 
 Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
-TOOLS = ("tool",)
+TOOLS: tuple[Kind, ...] = ("tool",)
 ONLY_RED = NamespaceSet(frozenset({"red"}))
 NOTHING = NamespaceSet()
 
@@ -51,9 +51,9 @@ class Contract:
         )
 
 
-def as_json(document: Mapping[str, Any]) -> Any:
-    """The document as it is after a trip through JSON."""
-    return orjson.loads(orjson.dumps(dict(document), option=orjson.OPT_SORT_KEYS))
+def as_json(document: Mapping[str, Any]) -> bytes:
+    """The document in a form that compares exactly: `1`, `1.0` and `true` differ."""
+    return orjson.dumps(dict(document), option=orjson.OPT_SORT_KEYS)
 
 
 class StoreContract(Contract):
