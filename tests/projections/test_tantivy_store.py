@@ -1,6 +1,5 @@
 """The Tantivy store keeps the contract, and says clearly what is wrong with its directory."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ async def test_documents_of_another_schema_version_are_removed(tmp_path: Path) -
     async with open_tantivy_store(tmp_path, 2) as store:
         assert await store.checkpoint() == START
         assert [document async for document in store.scan()] == []
-    assert os.listdir(tmp_path) == ["v2.1"]
+    assert not (tmp_path / "v1.1").exists()  # noqa: ASYNC240 - a test may block
 
 
 async def test_another_process_may_read_while_one_writes(tmp_path: Path) -> None:
