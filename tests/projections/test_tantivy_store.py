@@ -34,7 +34,7 @@ async def test_documents_of_another_schema_version_are_removed(tmp_path: Path) -
     async with open_tantivy_store(tmp_path, 2) as store:
         assert await store.checkpoint() == START
         assert [document async for document in store.scan()] == []
-    assert not (tmp_path / "v1.1").exists()  # noqa: ASYNC240 - a test may block
+    assert not (tmp_path / "v1.1").exists()
 
 
 async def test_another_process_may_read_while_one_writes(tmp_path: Path) -> None:
