@@ -14,6 +14,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from domain.recorded import Position
+
 # Bounds in seconds: from an in-memory read to the default deadline of a tool call (30 s) and beyond.
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 # An append is one round trip and one fsync: milliseconds on a good disk, a tenth of a second on a bad one.
@@ -100,3 +102,34 @@ class Metrics:
         return Histogram(
             name, meaning, labels, namespace="chronicle", registry=self.registry, buckets=buckets
         )
+
+
+class RegistryGauges:
+    """What the Tool Registry tells of itself; see `projections.registry.RegistryMetrics`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def position(self, position: Position) -> None:
+        self._metrics.registry_position.set(position.sequence)
+        self._metrics.log_head.set(position.sequence)
+
+    def failed(self) -> None:
+        self._metrics.projection_failures.labels("registry").inc()
+
+
+class ProjectorGauges:
+    """What projectors tell of themselves; see `projections.projector.ProjectorMetrics`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def position(self, projection: str, position: Position) -> None:
+        self._metrics.projection_position.labels(projection).set(position.sequence)
+
+    def lag(self, projection: str, events: int, seconds: float) -> None:
+        self._metrics.projection_lag_events.labels(projection).set(events)
+        self._metrics.projection_lag_s.labels(projection).set(seconds)
+
+    def failed(self, projection: str) -> None:
+        self._metrics.projection_failures.labels(projection).inc()
