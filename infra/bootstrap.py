@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import anyio
+
 from commands.audit import Audit
 from commands.catalogue_reader import CatalogueReader
 from commands.mcp_service import McpService
@@ -198,13 +200,14 @@ async def _open_read_models(
 @asynccontextmanager
 async def _running(*followers: ToolRegistry | Projector) -> AsyncIterator[None]:
     """The followers' tasks, for as long as the body runs."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(follower.run()) for follower in followers]
+    # Cancelled through the scope: a write that a thread carries out is then waited for, never abandoned half-way.
+    async with anyio.create_task_group() as tasks:
+        for follower in followers:
+            tasks.start_soon(follower.run)
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
+            tasks.cancel_scope.cancel()
 
 
 async def _ensure_default_namespace(messages: MessageManager, registry: Registry) -> None:
