@@ -183,6 +183,7 @@ async def test_gzip_of_several_members_and_of_nothing(client: GuardedClient) -> 
         (b"x", "br", "not asked for"),
         (b"x", "gzip, gzip", "not asked for"),
     ],
+    ids=["cut short", "not gzip", "brotli", "twice"],
 )
 async def test_an_encoding_that_is_wrong(
     client: GuardedClient, body: bytes, encoding: str, reason: str

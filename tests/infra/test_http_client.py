@@ -221,6 +221,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 300_000,
     ],
+    ids=["nothing", "nonsense", "half a body", "a broken chunk", "an endless header"],
 )
 async def test_a_peer_that_breaks_off_or_talks_nonsense(client: GuardedClient, garbage: bytes) -> None:
     """Half an answer is no answer."""
