@@ -126,10 +126,12 @@ async def test_one_name_in_two_namespaces(send: Send, runtime: Any, namespace: s
 
 async def test_pages_of_served_tools_join_to_the_whole(send: Send, runtime: Any, namespace: str) -> None:
     """No tool is missing and none comes twice, in the order of the names."""
+    last = None
     for number in range(7):
         last = await send(
             "tool.register", {"namespace": namespace, "definition": static_tool(name=f"t{number}")}
         )
+    assert last is not None
     await runtime.registry.wait_for(last.position, 5.0)
     names: list[str] = []
     cursor: str | None = None
