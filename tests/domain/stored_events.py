@@ -1,6 +1,7 @@
 """Every event class of the domain by its stored name."""
 
 from eventsourcing.domain import Aggregate, CanMutateAggregate
+from eventsourcing.utils import get_topic
 
 from domain.namespace import Namespace
 from domain.prompt import Prompt
@@ -10,10 +11,10 @@ from domain.tool import Tool
 AGGREGATES: tuple[type[Aggregate], ...] = (Tool, Resource, Prompt, Namespace)
 
 
-def stored_event_classes() -> dict[str, type[CanMutateAggregate]]:  # type: ignore[type-arg]  # the library's own default
+def stored_event_classes() -> dict[str, type[CanMutateAggregate]]:
     """The classes that aggregates trigger; the base `Event` of each is never stored."""
     return {
-        member.TOPIC: member
+        get_topic(member): member
         for aggregate in AGGREGATES
         for name, member in vars(aggregate).items()
         if isinstance(member, type) and issubclass(member, CanMutateAggregate) and name != "Event"
