@@ -16,10 +16,12 @@ from starlette.responses import Response
 from api import errors
 from api.extension import Declared, Extension, ExtensionFactory, declared
 from api.guard import Guard, correlation_id
+from api.rest.routes import rest_routes
+from api.service_pages import service_pages
 from domain.errors import ChronicleError, Fault, InvalidInput
 from infra.runtime import Runtime
 
-EXTENSIONS: tuple[ExtensionFactory, ...] = ()
+EXTENSIONS: tuple[ExtensionFactory, ...] = (rest_routes, service_pages)
 """Every transport of the program, in the order in which their routes are tried."""
 
 

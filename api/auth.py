@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from domain.errors import Forbidden, Unauthenticated
@@ -15,12 +16,12 @@ KEY_PARAMETERS = frozenset({"access_token", "api_key", "apikey", "authorization"
 def authenticate(runtime: Runtime, connection: HTTPConnection) -> Principal:
     """The principal of `Authorization: Bearer <key>`. Raises Unauthenticated."""
     refuse_key_in_url(connection)
-    return runtime.authenticator.authenticate(bearer_key(connection))
+    return runtime.authenticator.authenticate(presented_key(connection.headers))
 
 
-def bearer_key(connection: HTTPConnection) -> str | None:
+def presented_key(headers: Headers) -> str | None:
     """The key in the Authorization header, None without the header. Raises Unauthenticated for another scheme."""
-    values = connection.headers.getlist("authorization")
+    values = headers.getlist("authorization")
     if not values:
         return None
     scheme, _, key = values[0].partition(" ")

@@ -1,6 +1,6 @@
 """The one table from an error to HTTP status, GraphQL code and JSON-RPC code, and the problems built from it.
 
-Problems are RFC 9457. Their `type` is a relative URI that `api/operations_pages.py` answers. A message goes out only
+Problems are RFC 9457. Their `type` is a relative URI that `api/service_pages.py` answers. A message goes out only
 if its class has a row; whatever has none is a defect of ours, is logged under its trace id and says nothing else.
 """
 

@@ -1,0 +1,1 @@
+"""REST: routes generated from the operation table, and the OpenAPI document that describes them."""
