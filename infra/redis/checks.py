@@ -16,10 +16,6 @@ from domain.recorded import START, Position
 from infra.redis import calls
 from infra.redis.client import Wire, refusal
 
-EVERYSEC_WARNING = (
-    "appendfsync everysec: a power failure may lose the last two seconds of acknowledged events"
-)
-
 
 class Durability(StrEnum):
     """What the operator asks of the server's settings (`CHRONICLE_DURABILITY`)."""

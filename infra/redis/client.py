@@ -25,6 +25,9 @@ CALL_TIMEOUT_S = 5.0
 READ_CONNECTIONS_MAX = 16
 READ_RETRIES_MAX = 3
 
+FUNCTION_MISSING = "Function not found"
+"""How every server says that it does not have a function; then it has done nothing."""
+
 _LOST = (RedisConnectionError, RedisTimeoutError, OSError)
 
 # What to do about a refusal, by its first word; the server wrote nothing.

@@ -29,9 +29,9 @@ _PASSTHROUGH = (
     orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 
-# orjson writes 1e16 where Python writes 1e+16, and null for a float that is no number: where either may have happened,
-# the slower encoder of the library's transcoder writes the text, and refuses NaN.
-_SUSPECT = re.compile(rb"[:\[,](?:null|-?[0-9.]+e)")
+# orjson writes 1e16 and 0.00001 where Python writes 1e+16 and 1e-05, and null for a float that is no number: where any
+# of these may have happened, the encoder of the library's transcoder writes the text more slowly, and refuses NaN.
+_SUSPECT = re.compile(rb"[:\[,](?:null|-?[0-9.]+e|-?0\.0000)")
 _PLAIN_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -60,7 +60,10 @@ class OrjsonTranscoder(Transcoder):
                 raise _not_json(f"field '{name}' is a UUID; use its text")
         try:
             encoded = orjson.dumps(obj, option=_PASSTHROUGH)
-        except TypeError:
+        except TypeError as error:
+            if "64-bit" in str(error):
+                # It would be read back as a float.
+                raise _not_json("an integer exceeds 64 bits") from error
             return _plainly_encoded(obj)
         return _plainly_encoded(obj) if _SUSPECT.search(encoded) else encoded
 

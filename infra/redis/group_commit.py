@@ -21,7 +21,7 @@ from domain.errors import ChronicleError, LimitExceeded, OutcomeUnknown, Unavail
 from domain.recorded import Appended
 from infra.redis import calls
 from infra.redis.checks import UnsafeServer
-from infra.redis.client import Wire, refusal
+from infra.redis.client import FUNCTION_MISSING, Wire, refusal
 
 QUEUED_APPENDS_MAX = 4096
 QUEUED_BYTES_MAX = 32 << 20
@@ -162,7 +162,8 @@ class GroupCommit:
             outcomes = list(calls.verdicts(appends, reply))
         except ChronicleError as error:
             for waiting in group:
-                _fail(waiting, error)
+                # A copy for each: callers chain and annotate what they catch.
+                _fail(waiting, copy.copy(error))
             return
         except BaseException:
             for waiting in group:
@@ -187,7 +188,7 @@ class GroupCommit:
             return list(await wire.call(*call))
         except ResponseError as error:
             await self._disconnect()
-            if not str(error).startswith("CHRONICLE_UNOPENED") and "Function not found" not in str(error):
+            if not str(error).startswith("CHRONICLE_UNOPENED") and FUNCTION_MISSING not in str(error):
                 raise _meaning(error) from error
         except ChronicleError:
             await self._disconnect()
@@ -231,8 +232,7 @@ class GroupCommit:
 
 def _fail(waiting: _Waiting, error: ChronicleError) -> None:
     if not waiting.outcome.done():
-        # A copy for each: callers chain and annotate what they catch.
-        waiting.outcome.set_exception(copy.copy(error))
+        waiting.outcome.set_exception(error)
 
 
 def _meaning(error: ResponseError) -> ChronicleError:

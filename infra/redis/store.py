@@ -15,14 +15,21 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
 
 from domain.errors import InvalidInput, Unavailable
 from domain.recorded import START, Append, Appended, IdempotencyClaim, Position, RecordedEvent
 from infra.redis import calls, record
 from infra.redis.checks import Durability, ServerRun, open_run
-from infra.redis.client import CALL_TIMEOUT_S, Wire, read_call, reading_client
+from infra.redis.client import (
+    CALL_TIMEOUT_S,
+    FUNCTION_MISSING,
+    ServerRefused,
+    Wire,
+    read_call,
+    reading_client,
+)
 from infra.redis.codec import EventCodec
 from infra.redis.feed import BACKOFF_MAX_S, BACKOFF_MIN_S, BATCH_EVENTS_MAX, LiveFeed
 from infra.redis.group_commit import GroupCommit
@@ -55,7 +62,7 @@ class RedisEventStore:
     ) -> None:
         self._url = url
         self._keys = calls.Keys(deployment)
-        self._durability = durability
+        self.durability = durability
         self._call_timeout_s = call_timeout_s
         self._new_id = new_id
         self._codec = EventCodec()
@@ -131,8 +138,8 @@ class RedisEventStore:
             wanted = calls.EVENTS_PER_CALL_MAX
             if version_max is not None:
                 wanted = min(wanted, version_max - len(events))
-            reply = await read_call(self._reads, *calls.load(self._keys, aggregate_id, len(events), wanted))
-            version, page = calls.loaded(reply)
+            call = calls.load(self._keys, aggregate_id, len(events), wanted)
+            version, page = calls.loaded(await self._function_call(call))
             events += [self._codec.decode(stored) for stored in page]
             if not page or len(events) >= version:
                 break
@@ -197,13 +204,23 @@ class RedisEventStore:
     async def _page(self, after: Position) -> Sequence[RecordedEvent]:
         return await _retried(lambda: self.read(after, limit=BATCH_EVENTS_MAX))
 
+    async def _function_call(self, call: calls.Call) -> Any:
+        try:
+            return await read_call(self._reads, *call)
+        except ServerRefused as error:
+            if FUNCTION_MISSING not in str(error):
+                raise
+        # Somebody flushed the server's functions: load them again, once.
+        async with self._wire("open") as wire:
+            await wire.connect()
+            await self._open(wire)
+        return await read_call(self._reads, *call)
+
     def _wire(self, purpose: str) -> Wire:
         return Wire(self._url, call_timeout_s=self._call_timeout_s, name=f"chronicle-{purpose}")
 
     async def _open(self, wire: Wire) -> None:
-        self.server_run = await open_run(
-            wire, self._keys, self._durability, self.acknowledged, self._new_id()
-        )
+        self.server_run = await open_run(wire, self._keys, self.durability, self.acknowledged, self._new_id())
 
     def _packed(self, append: Append) -> calls.PackedAppend:
         if not append.events:

