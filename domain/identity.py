@@ -19,6 +19,7 @@ AGGREGATE_ID_SPACE = UUID("6d1c2f0a-58c9-5d0e-9d7e-3b1f0c6a4e11")
 
 FEDERATED_NAME_LENGTH_MAX = 64
 FEDERATED_NAME_HASH_LENGTH = 8
+FEDERATED_SERVER_LENGTH_KEPT = 12
 
 NAMESPACE_PATTERN = r"^[a-z0-9-]{1,63}$"
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,128}$"
@@ -45,14 +46,16 @@ def slug(text: str) -> str:
 def federated_name(server: str, name: str, *, distinguish: bool = False) -> str:
     """`<server slug>__<name slug>`, at most 64 characters.
 
-    A longer name is cut and ends in a hash of the original pair; so does one that the caller asks to `distinguish`,
-    because another pair of the same import has the same slugs. Equal pairs always get equal names.
+    A longer name is cut, the server's part first because the tool's part tells more, and ends in a hash of the original
+    pair; so does one that the caller asks to `distinguish`, because another pair of the same import has the same slugs.
+    Equal pairs always get equal names.
     """
-    full = f"{slug(server)}__{slug(name)}"
-    if len(full) <= FEDERATED_NAME_LENGTH_MAX and not distinguish:
-        return full
-    kept = full[: FEDERATED_NAME_LENGTH_MAX - FEDERATED_NAME_HASH_LENGTH - 1].rstrip("-_")
-    return f"{kept}-{_digest(server, name)}"
+    left, right = slug(server), slug(name)
+    if len(left) + len(right) + 2 <= FEDERATED_NAME_LENGTH_MAX and not distinguish:
+        return f"{left}__{right}"
+    room = FEDERATED_NAME_LENGTH_MAX - FEDERATED_NAME_HASH_LENGTH - len("__") - len("-")
+    right = right[: max(room - len(left), room - FEDERATED_SERVER_LENGTH_KEPT)].rstrip("-_")
+    return f"{left[: room - len(right)].rstrip('-_')}__{right}-{_digest(server, name)}"
 
 
 def _digest(*parts: str) -> str:

@@ -51,6 +51,9 @@ def test_long_and_distinguished_names_end_in_a_hash() -> None:
     one, two = federated_name("s" * 60, "tool_one"), federated_name("s" * 60, "tool_two")
     assert one != two
     assert {len(one), len(two)} == {FEDERATED_NAME_LENGTH_MAX}
+    assert "__tool_one-" in one
+    assert federated_name("server", "t" * 80).startswith("server__ttt")
+    assert federated_name("s" * 80, "t" * 80).startswith("s" * 12 + "__ttt")
     assert federated_name("a:b", "c", distinguish=True) != federated_name("a/b", "c", distinguish=True)
 
 
