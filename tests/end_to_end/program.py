@@ -139,4 +139,6 @@ async def events(program: Program) -> list[dict[str, Any]]:
         ) as response,
     ):
         response.raise_for_status()
-        return [json.loads(line) async for line in response.aiter_lines() if line]
+        messages = [json.loads(line) async for line in response.aiter_lines() if line]
+    assert messages[-1]["type"] == "caught_up", messages[-1]
+    return [message["event"] for message in messages if message["type"] == "event"]
