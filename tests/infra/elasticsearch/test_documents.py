@@ -8,6 +8,7 @@ from domain.errors import Unavailable
 from domain.principal import EVERY_NAMESPACE
 from domain.reads import ListQuery, SearchQuery
 from domain.recorded import Position
+from infra.elasticsearch import bulk
 from infra.elasticsearch.bulk import store
 from infra.elasticsearch.client import (
     ATTEMPTS_MAX,
@@ -76,6 +77,17 @@ async def test_a_write_of_several_requests_is_visible_whole(
     assert answer.position == Position(10, 1)
     scanned = [document["key"] async for document in fulltext.scan()]
     assert sorted(scanned) == sorted(entry.key for entry in entries)
+
+
+def test_requests_are_bounded_and_hold_each_document_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By number and by bytes; a document that is larger than the bound goes alone."""
+    sizes = [2000, 10, 10, 10, 10, 900, 10]
+    entries = [tool(f"t{n}", n, description="x" * size) for n, size in enumerate(sizes, 1)]
+    items = [bulk._item(document) for document in metadata_documents(*entries)]
+    monkeypatch.setattr(bulk, "BULK_DOCUMENTS_MAX", 3)
+    monkeypatch.setattr(bulk, "BULK_BYTES_MAX", items[5].size + items[6].size - 1)
+    chunks = [[entries[items.index(item)].key for item in chunk] for chunk in bulk._chunks(items)]
+    assert chunks == [["t1"], ["t2", "t3", "t4"], ["t5"], ["t6"], ["t7"]]
 
 
 async def test_a_scan_passes_through_all_its_pages(

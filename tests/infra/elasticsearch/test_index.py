@@ -10,6 +10,7 @@ from domain.principal import EVERY_NAMESPACE
 from domain.reads import ListQuery
 from domain.recorded import START, Position
 from infra.elasticsearch import index
+from infra.elasticsearch.checkpoints import Checkpoints
 from infra.elasticsearch.client import Cluster, IndexRemoved
 from infra.elasticsearch.metadata_store import ElasticsearchMetadata
 from tests.infra.elasticsearch.conftest import index_names, metadata_documents
@@ -61,7 +62,10 @@ async def test_a_writer_whose_index_was_replaced_is_refused(cluster: Cluster) ->
     """Its checkpoint would claim that the new index holds what only the old one held."""
     slow, other = ElasticsearchMetadata(cluster), ElasticsearchMetadata(cluster)
     await slow.write(metadata_documents(tool("a", 1)), Position(1, 1))
+    (old,) = await index_names(cluster, "metadata")
     await other.reset()
+    assert await Checkpoints(cluster).read(old) == START
+    assert (await slow.list(EVERY_NAMESPACE, EVERY_TOOL)).entries == []
     for _ in range(2):
         with pytest.raises(IndexRemoved):
             await slow.write(metadata_documents(tool("b", 2)), Position(2, 1))
@@ -107,6 +111,8 @@ async def test_deleted_checkpoints_mean_starting_anew(
     names = await index_names(cluster, "checkpoints")
     await cluster.call("delete by hand", lambda client: client.indices.delete(index=names))
     assert (await metadata.list(EVERY_NAMESPACE, EVERY_TOOL)).position == START
+    with pytest.raises(IndexRemoved):
+        await metadata.write(metadata_documents(tool("a", 1)), Position(1, 1))
     assert await metadata.checkpoint() == START
     await metadata.write(metadata_documents(tool("a", 1)), Position(1, 1))
     assert await metadata.checkpoint() == Position(1, 1)
