@@ -65,7 +65,7 @@ def reading_client(url: str) -> Redis:
         retry=retry,
         **_settings(),
     )
-    client = Redis(connection_pool=pool)
+    client = Redis.from_pool(pool)
     client.response_callbacks.clear()
     return client
 
