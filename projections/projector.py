@@ -153,17 +153,6 @@ class Projector:
         self._metrics.lag(self.name, head.sequence - position.sequence, age_s)
 
 
-class AppliedPositions:
-    """Implements `commands.ports.Freshness` for the projectors of this process."""
-
-    def __init__(self, projectors: Sequence[Projector]) -> None:
-        self._progress: Mapping[str, Progress] = {each.name: each.progress for each in projectors}
-
-    async def wait_for(self, read_model: str, position: Position, timeout_s: float) -> None:
-        """Return when the read model has applied the position. Raises DeadlineExceeded after `timeout_s`."""
-        await self._progress[read_model].wait_for(position, timeout_s)
-
-
 def _entry(found: Mapping[UUID, Mapping[str, Any]], entry_id: UUID) -> Entry | None:
     document = found.get(entry_id)
     return entry_from_json(document["entry"]) if document is not None else None
