@@ -1,0 +1,1 @@
+"""Tests of MCP over HTTP, with the official client against a real server."""
