@@ -6,6 +6,7 @@ Nothing is global and nothing happens at import. The routes translate; what they
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -20,6 +21,8 @@ from api.rest.routes import rest_routes
 from api.service_pages import service_pages
 from domain.errors import ChronicleError, Fault, InvalidInput
 from infra.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
 
 EXTENSIONS: tuple[ExtensionFactory, ...] = (rest_routes, service_pages)
 """Every transport of the program, in the order in which their routes are tried."""
@@ -75,7 +78,10 @@ def _lifespan(
 
 
 async def _answer(connection: HTTPConnection, error: Exception) -> Response:
-    return errors.problem_response(error, correlation_id(connection.scope))
+    trace_id = correlation_id(connection.scope)
+    if errors.public_error(error) is not error:
+        _log.error("request_failed", path=connection.scope["path"], trace_id=trace_id, exc_info=error)
+    return errors.problem_response(error, trace_id)
 
 
 async def _answer_http(connection: HTTPConnection, error: Exception) -> Response:
