@@ -91,7 +91,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         key = AdminKey.open(settings.admin_key_file)
         metrics = Metrics()
-        store = await _open_log(settings, stack)
+        store = await _open_log(settings, stack, metrics)
         stores = await _open_read_models(settings, stack)
         client = await stack.enter_async_context(GuardedClient())
         registry = ToolRegistry(store, RegistryGauges(metrics))
@@ -124,7 +124,7 @@ async def open_for_verification(settings: Settings) -> AsyncIterator[Verifiable]
     Where none runs, the embedded log is started for the time of the verification.
     """
     async with AsyncExitStack() as stack:
-        log = await _open_log(settings, stack, beside_owner=True)
+        log = await _open_log(settings, stack, Metrics(), beside_owner=True)
         stores = await _open_read_models(settings, stack, read_only=True)
         yield Verifiable(log, stores.by_name)
 
@@ -156,7 +156,7 @@ def _wire(
 
 
 async def _open_log(
-    settings: Settings, stack: AsyncExitStack, *, beside_owner: bool = False
+    settings: Settings, stack: AsyncExitStack, metrics: Metrics, *, beside_owner: bool = False
 ) -> RedisEventStore:
     if settings.redis_url is not None:
         url = settings.redis_url.get_secret_value()
@@ -170,7 +170,8 @@ async def _open_log(
                 raise
     if settings.cache_url is None and not beside_owner:
         await stack.enter_async_context(ValkeyServer(settings.data_dir, "cache", persistent=False))
-    store = RedisEventStore(url, settings.deployment, durability=Durability(settings.durability))
+    durability = Durability(settings.durability)
+    store = RedisEventStore(url, settings.deployment, durability=durability, appended=metrics.observe_append)
     return await stack.enter_async_context(store)
 
 

@@ -86,6 +86,11 @@ class Metrics:
         self.tool_calls.labels(outcome).inc()
         self.tool_call_duration_s.observe(seconds)
 
+    def observe_append(self, events: int, seconds: float) -> None:
+        """Count one append that this process wrote and the log acknowledged."""
+        self.events_appended.inc(events)
+        self.append_duration_s.observe(seconds)
+
     def render(self) -> tuple[bytes, str]:
         """The exposition of all metrics: body and content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

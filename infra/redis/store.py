@@ -14,6 +14,7 @@ waits, then ends every task. Nothing here decides anything about the domain.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
@@ -45,7 +46,8 @@ class RedisEventStore:
 
     `url` is redis://, rediss:// or unix://. `deployment` names the log: all keys carry it as their hash tag.
     `acknowledged` is the last position known to have been acknowledged (START: none), for instance from a watermark
-    file: a server whose log no longer has it is refused. `new_id` makes event ids.
+    file: a server whose log no longer has it is refused. `new_id` makes event ids. `appended` is told of each append
+    that was written: how many events, and the seconds until they were acknowledged.
 
     Entering raises UnsafeServer with what to change, or Unavailable.
     """
@@ -59,12 +61,14 @@ class RedisEventStore:
         acknowledged: Position = START,
         call_timeout_s: float = CALL_TIMEOUT_S,
         new_id: Callable[[], UUID] = uuid4,
+        appended: Callable[[int, float], None] | None = None,
     ) -> None:
         self._url = url
         self._keys = calls.Keys(deployment)
         self.durability = durability
         self._call_timeout_s = call_timeout_s
         self._new_id = new_id
+        self._appended = appended
         self._codec = EventCodec()
         self._reads = reading_client(url)
         self._commits = GroupCommit(self._keys, lambda: self._wire("append"), self._open)
@@ -122,8 +126,11 @@ class RedisEventStore:
         Raises VersionConflict, IdempotencyMismatch, LimitExceeded, Unavailable (not written) and OutcomeUnknown
         (written once or not at all: retry with the same claim).
         """
+        started = perf_counter()
         appended = await self._commits.append(self._packed(append))
         self.acknowledged = max(self.acknowledged, appended.position)
+        if self._appended is not None and not appended.repeated:
+            self._appended(len(append.events), perf_counter() - started)
         return appended
 
     async def recall(self, claim: IdempotencyClaim) -> Appended | None:
