@@ -36,6 +36,7 @@ STOP_TIMEOUT_S = 10.0
 LOCK_WAIT_S = 2.0
 POLL_S = 0.01
 BACKOFF_MIN_S = 0.05
+BACKOFF_ANSWERED_MAX_S = 0.5
 BACKOFF_MAX_S = 5.0
 STEADY_S = 10.0
 LOG_BYTES_MAX = 1 << 20
@@ -150,18 +151,20 @@ class ValkeyServer:
         loop = asyncio.get_running_loop()
         backoff = BACKOFF_MIN_S
         while True:
-            started = loop.time()
+            watched_since = loop.time()
             if self._process is not None:
                 code = await self._process.wait()
                 _log.error("valkey %s ended with %s; starting it again", self._name, code)
-            if loop.time() - started > STEADY_S:
+            if loop.time() - watched_since > STEADY_S:
                 backoff = BACKOFF_MIN_S
             await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, BACKOFF_MAX_S)
             try:
                 await self._start()
+                # A server that answers and dies is wanted back sooner than one that cannot start.
+                backoff = min(backoff * 2, BACKOFF_ANSWERED_MAX_S)
             except (Unavailable, OSError) as error:
                 _log.error("%s", error)
+                backoff = min(backoff * 2, BACKOFF_MAX_S)
 
     async def _start(self) -> None:
         """Start the server and wait until it answers. Raises Unavailable with the end of its log."""
