@@ -73,7 +73,8 @@ def reading_client(url: str) -> Redis:
 async def read_call(client: Redis, *call: str | bytes | int) -> Any:
     """Send a call that may be repeated. Raises Unavailable if the server does not answer or refuses."""
     try:
-        return await client.execute_command(*call)  # type: ignore[no-untyped-call] # redis-py types it not
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            return await client.execute_command(*call)  # type: ignore[no-untyped-call] # redis-py types it not
     except (ResponseError, BusyLoadingError, AuthenticationError) as error:
         raise refusal(error) from error
     except (RedisError, OSError) as error:
@@ -99,8 +100,8 @@ class Wire:
 
     def __init__(self, url: str, *, call_timeout_s: float = CALL_TIMEOUT_S, name: str = "chronicle") -> None:
         retry = Retry(NoBackoff(), 0)
-        settings = _settings() | {"socket_timeout": call_timeout_s}
-        pool = ConnectionPool.from_url(_checked(url), retry=retry, client_name=name, **settings)
+        pool = ConnectionPool.from_url(_checked(url), retry=retry, client_name=name, **_settings())
+        self._call_timeout_s = call_timeout_s
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call] # nor this
 
     async def __aenter__(self) -> Self:
@@ -114,10 +115,12 @@ class Wire:
     async def connect(self) -> None:
         """Raises Unavailable if the server cannot be reached, and ServerRefused if it lets nobody in."""
         try:
-            await self._connection.connect()  # type: ignore[no-untyped-call] # nor this
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._connection.connect()  # type: ignore[no-untyped-call] # nor this
         except (ResponseError, BusyLoadingError, AuthenticationError) as error:
             raise refusal(error) from error
-        except _LOST as error:
+        except (*_LOST, TimeoutError) as error:
+            await self.close()
             raise Unavailable(f"The event store's server cannot be reached: {error}") from error
 
     async def is_usable(self) -> bool:
@@ -136,11 +139,9 @@ class Wire:
         OutcomeUnknown if the reply does not come: the server may have done it.
         """
         try:
-            await self._connection.send_command(*call, check_health=False)
-            if timeout_s is None:
+            async with asyncio.timeout(timeout_s or self._call_timeout_s):
+                await self._connection.send_command(*call, check_health=False)
                 return await self._connection.read_response()
-            async with asyncio.timeout(timeout_s):
-                return await self._connection.read_response(timeout=timeout_s + 1)
         except (BusyLoadingError, AuthenticationError) as error:
             await self.close()
             raise refusal(error) from error
@@ -167,7 +168,9 @@ def _settings() -> dict[str, Any]:
     return {
         "protocol": 2,
         "decode_responses": False,
-        "socket_timeout": CALL_TIMEOUT_S,
+        # Timeouts are set around each call: redis-py's own use asyncio.wait_for, which before Python 3.12 swallows a
+        # cancellation that arrives together with the result.
+        "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "health_check_interval": 0,
         "driver_info": None,

@@ -188,7 +188,7 @@ end
 
 -- KEYS: log, head, epoch, meta, and the prefix of index lists. ARGV: the server's run id, an identity for a new log.
 -- Compares the head with the log, and raises the epoch once for each run of the server. The epoch is at least the
--- server's time in seconds: a plain counter that was lost together with the log's tail would give a lost position twice.
+-- server's time in milliseconds: a plain counter that was lost together with the log's tail would give a lost position twice.
 local function open_run(keys, args)
   local log, head_key, epoch_key, meta, prefix = keys[1], keys[2], keys[3], keys[4], keys[5]
   local last, last_epoch = tail_of(log)
@@ -204,7 +204,8 @@ local function open_run(keys, args)
     redis.call('SET', head_key, whole(last))
   end
   if run ~= args[1] or epoch == 0 or last_epoch > epoch then
-    epoch = math.max(epoch + 1, last_epoch + 1, tonumber(redis.call('TIME')[1]))
+    local now = redis.call('TIME')
+    epoch = math.max(epoch + 1, last_epoch + 1, tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000))
     redis.call('SET', epoch_key, whole(epoch))
     redis.call('HSET', meta, 'run_id', args[1])
     redis.call('HSETNX', meta, 'log_id', args[2])

@@ -1,0 +1,1 @@
+"""The event store on a real Valkey server under our own supervisor."""
