@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api import errors
 from api.extension import Declared, Extension, ExtensionFactory, declared
+from api.graphql.endpoint import graphql_extension
 from api.guard import Guard, correlation_id
 from api.mcp.endpoint import mcp_endpoint
 from api.rest.routes import rest_routes
@@ -25,7 +26,7 @@ from infra.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 
-EXTENSIONS: tuple[ExtensionFactory, ...] = (rest_routes, service_pages, mcp_endpoint)
+EXTENSIONS: tuple[ExtensionFactory, ...] = (rest_routes, service_pages, graphql_extension, mcp_endpoint)
 """Every transport of the program, in the order in which their routes are tried."""
 
 

@@ -291,6 +291,7 @@ async def test_an_unknown_item(
         ("/v1/tools?min_position=soon", ["/min_position"]),
         ("/v1/tools?name=weather", ["/namespace"]),
         ("/v1/search", ["/q"]),
+        (f"/v1/search?q={'x' * 2001}", ["/q"]),
         ("/v1/search?q=a&kinds=tool,car", ["/kinds/1"]),
         ("/v1/events?after=5", ["/after"]),
         ("/v1/events?order=random", ["/order"]),
