@@ -99,6 +99,15 @@ class ApiClient:
         """The JSON of a GET."""
         return await self._request("GET", path, params=params, content=None, retries=retries)
 
+    async def probe(self, path: str) -> None:
+        """Ask a health check once. Raises what it answers if that is no success."""
+        try:
+            response = await self._client.get(path)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        if response.status_code >= 400:
+            raise self._error(response)
+
     async def put(self, path: str, body: bytes) -> Any:
         """The JSON that a PUT of a JSON body answers. It is repeated, so it must be a request that may be."""
         return await self._request("PUT", path, params=None, content=body, retries=RETRIES_MAX)

@@ -1,11 +1,9 @@
 """The command line, `chronicle`: one file for each command. It decides nothing; it calls, waits and prints."""
 
+import sys
 from typing import Annotated
 
 import typer
-
-from api.cli.import_ import import_
-from api.cli.serve import serve
 
 
 def _print_version(wanted: bool) -> None:
@@ -27,14 +25,25 @@ def _options(
 
 def main() -> None:
     """Run the command that the arguments name; ends the process with its exit status (see `api/cli/output.py`)."""
+    from api.cli.doctor import doctor  # noqa: PLC0415 - nothing is loaded when somebody only imports the package
+    from api.cli.events import tail  # noqa: PLC0415 - as above
+    from api.cli.import_ import import_  # noqa: PLC0415 - as above
+    from api.cli.replay import replay  # noqa: PLC0415 - as above
+    from api.cli.serve import serve  # noqa: PLC0415 - as above
+
+    settings = {"help_option_names": ["-h", "--help"]}
     program = typer.Typer(
-        name="chronicle",
         callback=_options,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=settings,
     )
+    events = typer.Typer(help="The log of events.", no_args_is_help=True, context_settings=settings)
     program.command()(serve)
     program.command("import")(import_)
-    program(prog_name="chronicle")
+    program.add_typer(events, name="events")
+    events.command()(tail)
+    program.command()(replay)
+    program.command()(doctor)
+    sys.exit(program(prog_name="chronicle"))

@@ -8,12 +8,12 @@ endpoint: bindings are `unbound`, and a prompt has no messages.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from domain.canonical import canonical_json
 from domain.entry import DefinitionKind
 from domain.identity import federated_name
 
@@ -141,10 +141,10 @@ class Repeats:
     def is_repeat(self, line: Line, request: ApplyRequest) -> bool:
         """Whether an equal row came before. Raises RowRejected if another one has the same name or URI."""
         try:
-            content = canonical_json([request.definition, request.provenance])
-        except ValueError as error:
-            raise RowRejected(f"It has a number that JSON does not carry exactly: {error}") from error
-        digest = hash_of(content)
+            content = orjson.dumps([request.definition, request.provenance], option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError as error:
+            raise RowRejected(f"The row cannot be sent: {error}.") from error
+        digest = blake2b(content, digest_size=16).digest()
         place = Line(line.file, line.number, None)
         first, known = self._seen.setdefault((request.kind, request.key), (place, digest))
         if first == place:
@@ -155,13 +155,6 @@ class Repeats:
         raise RowRejected(
             f"Line {first.number} of {first.file.name} has the {what} '{request.key[:200]}' with other content."
         )
-
-
-def hash_of(content: bytes) -> bytes:
-    """A short digest, to compare by."""
-    import hashlib  # noqa: PLC0415 - used here alone
-
-    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _decoded(line: Line) -> dict[str, Any]:
