@@ -4,8 +4,8 @@ Each line is one object, told apart by `type` as on the WebSocket: `event`, `cau
 A stream that is cut off is resumed after the `sequence` of its last event.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Any, TypeAlias
 
 import anyio
@@ -24,7 +24,7 @@ from api.rest.reading import read_query
 from api.rest.rows import Row
 from commands.audit import CaughtUp
 from commands.event_view import event_view
-from domain.errors import ChronicleError, Fault, HistoryChanged, InvalidInput
+from domain.errors import ChronicleError, Fault, HistoryChanged, InvalidInput, LimitExceeded
 from domain.recorded import RecordedEvent
 from infra.runtime import Runtime
 
@@ -33,6 +33,9 @@ HEARTBEAT_S = 15.0
 
 SEND_TIMEOUT_S = 30.0
 """How long a client may leave the connection full before it is closed: it holds a reader of the log meanwhile."""
+
+STREAMS_MAX = 256
+"""Streams open at once in one process; one more is refused. Each holds a connection and a reader of the log."""
 
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
@@ -45,6 +48,7 @@ _log = structlog.get_logger(__name__)
 
 def stream_handler(runtime: Runtime, row: Row) -> Handler:
     """What answers the row of `event.follow`."""
+    places = Places()
 
     async def stream(http: HttpRequest) -> Response:
         principal = authenticate(runtime, http)
@@ -54,21 +58,58 @@ def stream_handler(runtime: Runtime, row: Row) -> Handler:
         last_event_id = http.headers.get("last-event-id")
         if media_type == SSE and last_event_id:
             value["after"] = last_event_id
-        items: AsyncIterator[Item] = await runtime.messages.handle(
-            operation_request(runtime, row, http, principal, value)
-        )
-        # What is wrong with the position shows at the first item; there is one at the latest when all is read.
-        first = await anext(items)
-        return EventStream(first, items, media_type, follow=follow, trace_id=correlation_id(http.scope))
+        request = operation_request(runtime, row, http, principal, value)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(places.one())
+            items: AsyncIterator[Item] = await runtime.messages.handle(request)
+            await stack.enter_async_context(aclosing(items))  # type: ignore[type-var]  # it is a generator
+            # What is wrong with the position shows at the first item; there is one at the latest when all is read.
+            first = await anext(items)
+            return EventStream(
+                first,
+                items,
+                media_type,
+                stack.pop_all(),
+                follow=follow,
+                trace_id=correlation_id(http.scope),
+            )
 
     return stream
 
 
+class Places:
+    """The streams that may be open at once."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place for as long as the body runs. Raises LimitExceeded if there is none."""
+        if self._taken >= STREAMS_MAX:
+            raise LimitExceeded(f"{STREAMS_MAX} streams of events are open, the most here. Close one first.")
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
 class EventStream(Response):
-    """A response that goes on until the client leaves, or until it has caught up if it does not `follow`."""
+    """A response that goes on until the client leaves, or until it has caught up if it does not `follow`.
+
+    `held` is closed at its end: the items, and the place among the open streams.
+    """
 
     def __init__(
-        self, first: Item, items: AsyncIterator[Item], media_type: str, *, follow: bool, trace_id: str
+        self,
+        first: Item,
+        items: AsyncIterator[Item],
+        media_type: str,
+        held: AsyncExitStack,
+        *,
+        follow: bool,
+        trace_id: str,
     ) -> None:
         super().__init__(
             status_code=200,
@@ -78,27 +119,27 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._first = first
         self._items = items
+        self._held = held
         self._follow = follow
         self._trace_id = trace_id
         self._frame: Framing = _sse if media_type == SSE else _line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end."""
-        out = _Out(send, self._trace_id)
-        if scope["method"] == "HEAD":
-            await self._items.aclose()  # type: ignore[attr-defined]  # it is a generator
-            await out.start(self.status_code, self.raw_headers)
-            await out.end()
-            return
-        async with anyio.create_task_group() as group:
-            out.give_up = group.cancel_scope.cancel
-            group.start_soon(_until_disconnect, receive, group.cancel_scope)
-            await out.start(self.status_code, self.raw_headers)
-            group.start_soon(self._beat, out)
-            async with aclosing(self._items):  # type: ignore[type-var]  # it is a generator
+        async with self._held:
+            out = _Out(send, self._trace_id)
+            if scope["method"] == "HEAD":
+                await out.start(self.status_code, self.raw_headers)
+                await out.end()
+                return
+            async with anyio.create_task_group() as group:
+                out.give_up = group.cancel_scope.cancel
+                group.start_soon(_until_disconnect, receive, group.cancel_scope)
+                await out.start(self.status_code, self.raw_headers)
+                group.start_soon(self._beat, out)
                 await self._send_all(out)
-            await out.end()
-            group.cancel_scope.cancel()
+                await out.end()
+                group.cancel_scope.cancel()
 
     async def _send_all(self, out: "_Out") -> None:
         try:

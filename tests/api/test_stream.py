@@ -104,6 +104,24 @@ async def test_a_silent_stream_beats(
         assert (await anext(lines))["type"] == "heartbeat"
 
 
+async def test_more_streams_than_there_are_places(
+    client: httpx2.AsyncClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """429 for one too many; whoever leaves, or never got its stream, gives the place back."""
+    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
+    query = {"namespace": namespace}
+    for _ in range(2):
+        assert (await client.get(URL, params={"after": "1-0"})).status_code == 410
+        assert (await client.get(URL, params={"follow": "false"})).status_code == 200
+    async with client.stream("GET", URL, params=query) as answer:
+        assert (await anext(messages(answer)))["type"] == "caught_up"
+        refused = await client.get(URL, params=query)
+        assert (refused.status_code, refused.json()["code"]) == (429, "limit_exceeded")
+    async with asyncio.timeout(5):
+        while (await client.get(URL, params={"follow": "false"})).status_code == 429:
+            pass
+
+
 async def test_a_client_that_leaves_ends_the_subscription(
     client: httpx2.AsyncClient, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
