@@ -2,6 +2,7 @@
 
 import os
 import signal
+from typing import Any
 
 import anyio
 from redis.asyncio import Redis
@@ -17,18 +18,23 @@ from infra.redis.valkey import ValkeyServer
 POLL_S = 0.005
 
 
+def admin(url: str) -> Any:
+    """A client beside the store, for looking at the server and for breaking it. Untyped: its replies are known."""
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+
+
 async def killed(server: ValkeyServer) -> None:
     """Kill the server and wait until it is dead; its supervisor may have started it again by then."""
-    pid = server.pid
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-        while server.pid == pid:  # noqa: ASYNC110 - the kernel has no event for it
-            await anyio.sleep(POLL_S)
+    while (pid := server.pid) is None:  # noqa: ASYNC110 - the kernel has no event for it
+        await anyio.sleep(POLL_S)
+    os.kill(pid, signal.SIGKILL)
+    while server.pid == pid:  # noqa: ASYNC110 - nor for this
+        await anyio.sleep(POLL_S)
 
 
 async def running(server: ValkeyServer) -> None:
     """Wait until the server answers."""
-    async with Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)) as client:
+    async with admin(server.url) as client:
         while True:
             try:
                 await client.ping()

@@ -1,5 +1,6 @@
 """A small aggregate whose events the store's tests append, so that they depend on no kind of the catalogue."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,12 +16,14 @@ class Note(Aggregate):
 
     TOPIC = "test.note"
 
+    @dataclass(frozen=True)
     class Created(Aggregate.Created):
         """The first text."""
 
         TOPIC = "test.note-created"
         text: str
 
+    @dataclass(frozen=True)
     class Changed(Aggregate.Event):
         """Another text."""
 

@@ -25,7 +25,7 @@ from tests.infra.redis.notes import TIME, Note, event
 
 NOTE_ID = UUID("5b8c9c7e-1f7b-5a41-9c31-0f6a7c2d9b11")
 
-texts = st.text(alphabet=st.characters(exclude_categories=("Cs",)))
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 values = st.recursive(
     st.none()
     | st.booleans()

@@ -29,7 +29,7 @@ POSITION = Position(17, 3)
 RECORD = Record(UUID(int=1), UUID(int=2), 5, "test.note-changed", Envelope(namespace="acme"), b'{"a":1}')
 STAMP = stamp(1_795_437_015_000_250)
 
-texts = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40)
+texts = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 envelopes = st.builds(Envelope, **{field.name: texts for field in dataclasses.fields(Envelope)})
 records = st.builds(
     Record,

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from redis.asyncio import Redis
 
 from domain.errors import Unavailable
 from domain.recorded import START, Position
@@ -15,7 +14,7 @@ from infra.redis.checks import Durability, UnsafeServer
 from infra.redis.client import ServerRefused
 from infra.redis.store import RedisEventStore
 from infra.redis.valkey import ValkeyServer
-from tests.infra.redis.faults import killed
+from tests.infra.redis.faults import admin, killed
 from tests.infra.redis.notes import append_of
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +29,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ValkeyServer]:
 
 async def configured(server: ValkeyServer, **settings: Any) -> None:
     """Change settings of the running server."""
-    async with Redis.from_url(server.url) as client:
+    async with admin(server.url) as client:
         for name, value in settings.items():
             await client.config_set(name.replace("_", "-"), value)
 
@@ -50,7 +49,7 @@ async def test_a_lost_epoch_is_not_given_twice(server: ValkeyServer) -> None:
     """If the counter is lost together with the log's end, the next epoch is another one all the same."""
     async with RedisEventStore(server.url, "d") as store:
         before = (await store.append(append_of(uuid4(), 0))).position
-    async with Redis.from_url(server.url) as client:
+    async with admin(server.url) as client:
         await client.flushall()
     async with RedisEventStore(server.url, "d") as store:
         after = (await store.append(append_of(uuid4(), 0))).position
@@ -98,7 +97,7 @@ async def test_settings_are_checked_again_when_the_server_came_back(server: Valk
     async with RedisEventStore(server.url, "d") as store:
         await store.append(append_of(uuid4(), 0))
         await configured(server, maxmemory_policy="volatile-lru")
-        async with Redis.from_url(server.url) as client:
+        async with admin(server.url) as client:
             await client.client_kill_filter(_type="normal", skipme=True)
         with pytest.raises(UnsafeServer, match="volatile-lru"):
             await store.append(append_of(uuid4(), 0))
@@ -109,7 +108,7 @@ async def test_settings_are_checked_again_when_the_server_came_back(server: Valk
 async def test_functions_that_are_not_ours_are_refused(server: ValkeyServer) -> None:
     """A library under our name with other code is somebody's change."""
     library = calls.library()
-    async with Redis.from_url(server.url) as client:
+    async with admin(server.url) as client:
         await client.function_load(library.code + "\n-- changed")
     with pytest.raises(UnsafeServer, match=f"FUNCTION DELETE {library.name}"):
         async with RedisEventStore(server.url, "d"):
@@ -120,7 +119,7 @@ async def test_old_and_new_programs_serve_side_by_side(server: ValkeyServer) -> 
     """Another version's library has another name and other function names, and both stay loaded."""
     library = calls.library()
     other = library.code.replace(library.version, "0_0123456789abcdef")
-    async with Redis.from_url(server.url) as client:
+    async with admin(server.url) as client:
         await client.function_load(other)
         async with RedisEventStore(server.url, "d") as store:
             await store.append(append_of(uuid4(), 0))
@@ -133,7 +132,7 @@ async def test_an_unfinished_call_is_repaired_from_the_log(server: ValkeyServer)
     async with RedisEventStore(server.url, "d") as store:
         await store.append(append_of(note_id, 0, "a", "b"))
         await store.append(append_of(note_id, 2, "c"))
-        async with Redis.from_url(server.url) as client:
+        async with admin(server.url) as client:
             await client.set(keys.head, 2)
             await client.rpop(keys.index(note_id))
         appended = await store.append(append_of(note_id, 3, "d"))
@@ -146,7 +145,7 @@ async def test_a_log_that_ends_too_early_is_refused(server: ValkeyServer) -> Non
     keys = calls.Keys("d")
     async with RedisEventStore(server.url, "d") as store:
         await store.append(append_of(uuid4(), 0, "a", "b", "c"))
-        async with Redis.from_url(server.url) as client:
+        async with admin(server.url) as client:
             await client.xdel(keys.log, str(await store.head()))
         with pytest.raises(UnsafeServer, match="log ends at 2 and 3 events were acknowledged"):
             await store.append(append_of(uuid4(), 0))
@@ -162,7 +161,7 @@ async def test_a_log_with_a_gap_is_refused(server: ValkeyServer) -> None:
         await store.append(append_of(uuid4(), 0, "a", "b", "c"))
         second = (await store.read(START, limit=2))[1].position
     for victim in (second, Position(1, second.epoch)):
-        async with Redis.from_url(server.url) as client:
+        async with admin(server.url) as client:
             await client.xdel(keys.log, str(victim))
         with pytest.raises(UnsafeServer, match="entries are missing between"):
             async with RedisEventStore(server.url, "d"):
@@ -174,7 +173,7 @@ async def test_a_server_that_forgot_acknowledged_events_is_refused(server: Valke
     async with RedisEventStore(server.url, "d") as store:
         await store.append(append_of(uuid4(), 0, "a", "b"))
         acknowledged = store.acknowledged
-        async with Redis.from_url(server.url) as client:
+        async with admin(server.url) as client:
             await client.flushall()
         with pytest.raises(UnsafeServer, match=f"position {acknowledged} is missing"):
             await store.append(append_of(uuid4(), 0))

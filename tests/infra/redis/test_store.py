@@ -4,7 +4,6 @@ import asyncio
 from uuid import UUID, uuid4
 
 import pytest
-from redis.asyncio import Redis
 
 from domain.errors import HistoryChanged, IdempotencyMismatch, InvalidInput, LimitExceeded, VersionConflict
 from domain.recorded import START, Append, Appended, Envelope, IdempotencyClaim, Position
@@ -12,6 +11,7 @@ from infra.redis import calls, group_commit
 from infra.redis.record import ChecksumMismatch, RecordDamaged
 from infra.redis.store import RedisEventStore
 from infra.redis.valkey import ValkeyServer
+from tests.infra.redis.faults import admin
 from tests.infra.redis.notes import append_of, event
 
 pytestmark = pytest.mark.anyio
@@ -123,7 +123,7 @@ async def test_a_key_is_kept_for_a_day(
 ) -> None:
     """The server forgets it after 24 hours."""
     await store.append(append_of(uuid4(), 0, claim=CLAIM))
-    async with Redis.from_url(valkey_server.url) as client:
+    async with admin(valkey_server.url) as client:
         left_s = await client.ttl(calls.Keys(deployment).claim(CLAIM))
     assert 86_000 < left_s <= 86_400
 
@@ -151,7 +151,7 @@ async def test_the_function_refuses_what_the_client_should_have(
     keys, note_id = calls.Keys(deployment), uuid4()
     second = store._packed(append_of(note_id, 1)).records
     wrong = [calls.PackedAppend(note_id, 0, second, None)]
-    async with Redis.from_url(valkey_server.url) as client:
+    async with admin(valkey_server.url) as client:
         with pytest.raises(Exception, match="CHRONICLE_ARGUMENTS"):
             await client.execute_command(*calls.append_many(keys, wrong))
         packed = [store._packed(append_of(uuid4(), 0)) for _ in range(501)]
@@ -253,7 +253,7 @@ async def test_a_damaged_record_is_named_and_not_returned(
     """A flipped byte on the disk is loaded by the server without a word; the checksum finds it."""
     keys = calls.Keys(deployment)
     note_id = await appended_texts(store, "a", "b", "c")
-    async with Redis.from_url(valkey_server.url) as client:
+    async with admin(valkey_server.url) as client:
         entries = await client.xrange(keys.log)
         entry_id, fields = entries[-1]
         value = bytearray(fields[b"e"])
@@ -272,7 +272,7 @@ async def test_a_missing_entry_is_named(
 ) -> None:
     """A hole in the log is never read over."""
     note_id = await appended_texts(store, "a", "b", "c")
-    async with Redis.from_url(valkey_server.url) as client:
+    async with admin(valkey_server.url) as client:
         log = calls.Keys(deployment).log
         await client.xdel(log, (await client.xrange(log, "2", "2"))[0][0])
     for reading in (store.load(note_id), store.read(START, limit=10)):
@@ -285,7 +285,7 @@ async def test_forgotten_functions_are_loaded_again(
 ) -> None:
     """FUNCTION FLUSH costs one round trip, for appending and for loading."""
     note_id = await appended_texts(store, "a")
-    async with Redis.from_url(valkey_server.url) as client:
+    async with admin(valkey_server.url) as client:
         await client.execute_command("FUNCTION", "FLUSH")
         await store.append(append_of(note_id, 1))
         await client.execute_command("FUNCTION", "FLUSH")

@@ -6,7 +6,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from redis.asyncio import Redis
 
 from domain.errors import HistoryChanged
 from domain.recorded import START, Position, RecordedEvent
@@ -14,7 +13,7 @@ from infra.redis import calls, feed
 from infra.redis.record import RecordDamaged
 from infra.redis.store import RedisEventStore
 from infra.redis.valkey import ValkeyServer
-from tests.infra.redis.faults import killed
+from tests.infra.redis.faults import admin, killed
 from tests.infra.redis.notes import append_of
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +92,7 @@ async def test_many_subscribers_share_one_reader(
         readers = [tasks.create_task(subscribed_until(store, 200)) for _ in range(20)]
         await append_notes(store, 200)
     assert [reader.result() for reader in readers] == [list(range(1, 201))] * 20
-    async with Redis.from_url(valkey_server.url) as client:
+    async with admin(valkey_server.url) as client:
         names = [entry["name"] for entry in await client.client_list()]
     assert names.count("chronicle-feed") == 1
 
@@ -157,7 +156,7 @@ async def test_a_subscriber_learns_that_history_changed(
     async with store.subscribe(START) as batches:
         assert len(await anext(batches)) == 5
         assert await anext(batches) == []
-        async with Redis.from_url(valkey_server.url) as client:
+        async with admin(valkey_server.url) as client:
             await client.delete(calls.Keys(deployment).log)
         with pytest.raises(HistoryChanged):
             await anext(batches)
@@ -169,7 +168,7 @@ async def test_a_damaged_record_stops_its_subscriber_by_name(
     """What is not a record is never passed on, and later subscribers behind it still get live events."""
     async with store.subscribe(START) as batches:
         assert await anext(batches) == []
-        async with Redis.from_url(valkey_server.url) as client:
+        async with admin(valkey_server.url) as client:
             await client.xadd(calls.Keys(deployment).log, {"e": b"rubbish"}, "1-1")
         with pytest.raises(RecordDamaged, match="position 1-1 is cut short"):
             await anext(batches)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from redis.asyncio import Redis
 
 from domain.errors import Unavailable
 from infra.redis.owner import SOCKET_PATH_LENGTH_MAX, DirectoryInUse
 from infra.redis.valkey import ValkeyServer, server_binary
-from tests.infra.redis.faults import killed, running
+from tests.infra.redis.faults import admin, killed, running
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +83,7 @@ async def test_a_path_may_hold_spaces_and_be_long(tmp_path: Path) -> None:
     for directory in (tmp_path / "with some spaces", tmp_path / ("long " * 40)):
         async with ValkeyServer(directory, "log", persistent=True) as server:
             assert len(os.fsencode(server.socket)) <= SOCKET_PATH_LENGTH_MAX
-            async with Redis.from_url(server.url) as client:
+            async with admin(server.url) as client:
                 await client.set("key", "value")
             # Another process of the same user finds it by the same directory and name.
             assert ValkeyServer(directory, "log", persistent=True).url == server.url
@@ -96,7 +95,7 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None
     for value in (b"first", b"second"):
         async with (
             ValkeyServer(tmp_path, "log", persistent=True) as server,
-            Redis.from_url(server.url) as client,
+            admin(server.url) as client,
         ):
             if value == b"second":
                 assert await client.get("key") == b"first"
@@ -123,7 +122,7 @@ async def test_the_cache_forgets_and_evicts(tmp_path: Path) -> None:
     """It has no file, and room for new entries is made by dropping old ones that may expire."""
     async with (
         ValkeyServer(tmp_path, "cache", persistent=False) as server,
-        Redis.from_url(server.url) as client,
+        admin(server.url) as client,
     ):
         assert await client.config_get("appendonly", "save", "maxmemory-policy") == {
             "appendonly": "no",
@@ -134,14 +133,14 @@ async def test_the_cache_forgets_and_evicts(tmp_path: Path) -> None:
         await client.set("key", "value")
     async with (
         ValkeyServer(tmp_path, "cache", persistent=False) as server,
-        Redis.from_url(server.url) as client,
+        admin(server.url) as client,
     ):
         assert await client.get("key") is None
 
 
 async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     """A damaged append-only file is never repaired by itself; the server's own words are shown."""
-    async with ValkeyServer(tmp_path, "log", persistent=True) as server, Redis.from_url(server.url) as client:
+    async with ValkeyServer(tmp_path, "log", persistent=True) as server, admin(server.url) as client:
         await client.set("key", "value")
         await client.set("key", "value again")
     (file,) = (tmp_path / "log" / "appendonlydir").glob("*.incr.aof")
