@@ -71,7 +71,7 @@ class MemoryLog:
         told = False
         while True:
             appended = self._appended
-            batch = await self.read(after, limit=7)
+            batch = await self.read(after, limit=256)
             if batch:
                 yield batch
                 after = batch[-1].position
