@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from strawberry.scalars import JSON
 from strawberry.types.field import StrawberryField
 
+from api.graphql.answers import CommandAnswer, RenderedPrompt, ToolAnswer
 from api.graphql.caller import Info, backed_by, camel, given, moved, parse_id, target_of
-from api.graphql.types import CommandAnswer, RenderedPrompt, ToolAnswer
 from commands.operations import Operation
 from domain.errors import InvalidInput
 

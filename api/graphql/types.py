@@ -1,4 +1,4 @@
-"""The types of the schema: entries as Relay nodes, events, pages, and what commands and calls answer."""
+"""The types of what is read: entries as Relay nodes, events, hits, and their pages."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,8 +11,6 @@ from api.graphql.caller import Info, field, moved, parse_id
 from commands.audit import EventPage
 from commands.catalogue_reader import EntryList
 from commands.cursor import encode_cursor
-from commands.mcp_service import Rendered
-from commands.request import CommandResult, ToolResult
 from domain.entry import Entry as CatalogueEntry
 from domain.errors import Fault, InvalidInput
 from domain.reads import PAGE_SIZE_MAX
@@ -282,82 +280,6 @@ class SearchResult:
 
     hits: list[SearchHit]
     position: str
-
-
-@strawberry.type(name="CommandResult", description="What a command did; the same again for the same key")
-class CommandAnswer:
-    """See `commands.request.CommandResult`."""
-
-    id: strawberry.ID
-    kind: Kind
-    namespace: str
-    key: str
-    version: int
-    position: str = strawberry.field(description="What a read may wait for: minPosition")
-    event: str | None = strawberry.field(description="Null if everything was as wished already")
-    status: Status
-    revision: int | None
-    served_revision: int | None
-    definition_hash: str | None
-    created: bool
-
-    @classmethod
-    def of(cls, result: CommandResult) -> Self:
-        """The result as this type."""
-        return cls(
-            id=strawberry.ID(str(result.id)),
-            kind=Kind(result.kind),
-            namespace=result.namespace,
-            key=result.key,
-            version=result.version,
-            position=str(result.position),
-            event=result.event,
-            status=Status(result.status),
-            revision=result.revision,
-            served_revision=result.served_revision,
-            definition_hash=result.definition_hash,
-            created=result.created,
-        )
-
-
-@strawberry.type(name="ToolResult", description="What a tool call answered; a tool error is an answer too")
-class ToolAnswer:
-    """See `commands.request.ToolResult`."""
-
-    content: JSON
-    structured_content: JSON | None
-    is_error: bool
-
-    @classmethod
-    def of(cls, result: ToolResult) -> Self:
-        """The result as this type."""
-        return cls(
-            content=cast(JSON, result.content),
-            structured_content=cast(JSON | None, result.structured_content),
-            is_error=result.is_error,
-        )
-
-
-@strawberry.type(description="One message of a rendered prompt")
-class PromptMessage:
-    """See `domain.prompt.PromptMessage`."""
-
-    role: str
-    text: str
-
-
-@strawberry.type(description="A rendered prompt")
-class RenderedPrompt:
-    """See `commands.mcp_service.Rendered`."""
-
-    description: str | None
-    messages: list[PromptMessage]
-
-    @classmethod
-    def of(cls, rendered: Rendered) -> Self:
-        """The result as this type."""
-        messages = [PromptMessage(role=message.role, text=message.text) for message in rendered.messages]
-        return cls(description=rendered.description, messages=messages)
 
 
 ENTRY_TYPES: dict[str, type[Entry]] = {

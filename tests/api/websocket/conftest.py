@@ -11,6 +11,8 @@ from uuid import uuid4
 import anyio
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from api.app import create_app
 from api.extension import Extension
@@ -50,6 +52,15 @@ class Socket:
 
     async def request(self, operation: str, **more: Any) -> Message:
         return await self.ask({"type": "request", "id": operation, "operation": operation, **more})
+
+    async def rest(self) -> list[Message]:
+        """Everything that comes before the close."""
+        received = []
+        try:
+            while True:
+                received.append(await self.receive())
+        except ConnectionClosed:
+            return received
 
     async def closed(self) -> tuple[int | None, str | None]:
         """Code and reason of the close that comes."""
@@ -98,7 +109,11 @@ def opened(server: Server, url: str) -> Connect:
     ) -> AsyncIterator[Socket]:
         sent = server.authorization if headers is None else headers
         async with connect(
-            address, additional_headers=sent, subprotocols=list(subprotocols) or None, proxy=None, **options
+            address,
+            additional_headers=sent,
+            subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+            proxy=None,
+            **options,
         ) as connection:
             yield Socket(connection)
 

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.lowlevel
 import pytest
-from websockets.exceptions import ConnectionClosed
 
 from api.websocket.limits import CLOSE_TRY_AGAIN, DEFAULT_LIMITS
 from commands.audit import Audit
@@ -26,23 +25,13 @@ async def subscribe(socket: Socket, id_: str = "s", from_: str = "live", **filte
 
 async def until_caught_up(socket: Socket) -> tuple[list[Message], str]:
     """The events up to `caught_up`, and its position."""
-    events = []
+    events: list[Message] = []
     while True:
         message = await socket.receive()
         if message["type"] == "caught_up":
             return events, message["position"]
         assert message["type"] == "event", message
         events.append(message["event"])
-
-
-async def until_closed(socket: Socket) -> list[Message]:
-    """Everything that comes before the close."""
-    received = []
-    try:
-        while True:
-            received.append(await socket.receive())
-    except ConnectionClosed:
-        return received
 
 
 def few_buffers(url: str) -> dict[str, Any]:
@@ -212,7 +201,7 @@ async def test_a_slow_reader_is_cut_off_with_the_position_to_resume_after(
         with anyio.fail_after(10):
             while any(task.name == "subscription s" for task in anyio.get_running_tasks()):
                 await anyio.lowlevel.checkpoint()
-        received = await until_closed(socket)
+        received = await socket.rest()
         code, reason = await socket.closed()
     events = [message["event"] for message in received if message["type"] == "event"]
     assert 0 < len(events) < 120
