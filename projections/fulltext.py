@@ -26,10 +26,11 @@ def fulltext_document(entry: Entry) -> dict[str, Any]:
 def _tokens(entry: Entry) -> Iterator[str]:
     definition = entry.described
     name = _text(definition.get("name")) or entry.key
-    server = entry.provenance.get("server", "")
     identifiers = (
         *[name] * NAME_WEIGHT,
-        server,
+        # An imported definition's own name: the one in the catalogue is made of the server's too, and may be cut.
+        *[entry.provenance.get("name", "")] * NAME_WEIGHT,
+        entry.provenance.get("server", ""),
         _text(definition.get("uri")),
         _text(definition.get("uri_template")),
     )
