@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from domain.errors import Unavailable
-from infra.redis.owner import SOCKET_PATH_LENGTH_MAX, DirectoryInUse
+from infra.redis.owner import SOCKET_PATH_LENGTH_MAX, DirectoryInUse, DirectoryLock
 from infra.redis.valkey import ValkeyServer, server_binary
 from tests.infra.redis.faults import admin, killed, running
 
@@ -71,6 +71,7 @@ def test_ctrl_c_reaches_the_owner_and_not_the_server(tmp_path: Path) -> None:
     """The terminal's SIGINT goes to the whole group; the owner writes once more, then stops the server."""
     with owner_of(tmp_path) as owner:
         server = server_of(owner)
+        assert os.getpgid(server.pid) != owner.pid
         os.killpg(owner.pid, signal.SIGINT)
         owner.wait(timeout=20)
         server.wait(timeout=10)
@@ -116,6 +117,18 @@ async def test_a_second_owner_is_refused_by_name(tmp_path: Path) -> None:
             pass
     async with ValkeyServer(tmp_path, "log", persistent=True):
         pass
+
+
+async def test_a_server_that_is_left_alone_keeps_its_directory(tmp_path: Path) -> None:
+    """As long as the server lives, nobody starts another one on its files, even if its owner is gone."""
+    async with ValkeyServer(tmp_path, "log", persistent=True) as server:
+        directory = tmp_path / "log"
+        assert server._lock is not None
+        server._lock.release()
+        successor = DirectoryLock(directory)
+        with pytest.raises(DirectoryInUse):
+            successor.acquire()
+        server._lock = successor
 
 
 async def test_the_cache_forgets_and_evicts(tmp_path: Path) -> None:
