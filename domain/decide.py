@@ -4,6 +4,7 @@
 aggregate (`collect_events`); no event means that the state is already as wished.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar, assert_never
@@ -66,6 +67,7 @@ def register(
         )
     if isinstance(command, Apply):
         _refuse_if_retired(state)
+        _refuse_if_from_elsewhere(state, command.provenance)
         _revise(state, command.definition, dict(command.provenance), circumstances)
         return state
     way_out = "restore it" if state.retired else "revise it, or choose another name"
@@ -212,6 +214,13 @@ def _revision(state: Definition, number: int) -> Revision:
 def _refuse_if_retired(state: Definition) -> None:
     if state.retired:
         raise IllegalTransition(f"{_name(state)} is retired. Restore it before you change it.")
+
+
+def _refuse_if_from_elsewhere(state: Definition, provenance: Mapping[str, str]) -> None:
+    # Two servers whose names come out alike must not revise each other's definitions at every import.
+    owner, claimant = state.provenance.get("server"), provenance.get("server")
+    if owner and claimant and owner != claimant:
+        raise AlreadyExists(f"{_name(state)} comes from the server '{owner}', not from '{claimant[:256]}'.")
 
 
 def _name(state: Definition) -> str:

@@ -59,6 +59,15 @@ def test_apply_does_not_bring_back_what_is_retired() -> None:
         register(Tool, given(Retire()), application(), circumstances())
 
 
+def test_apply_does_not_take_over_what_comes_from_another_server() -> None:
+    """Two servers whose names come out alike would otherwise revise each other at every import."""
+    mine = application().model_copy(update={"provenance": {"server": "a:b"}})
+    theirs = application(description="other").model_copy(update={"provenance": {"server": "a/b"}})
+    state = register(Tool, None, mine, circumstances())
+    with pytest.raises(AlreadyExists, match="comes from the server 'a:b'"):
+        register(Tool, state, theirs, circumstances())
+
+
 def test_a_revision_serves_at_once_under_auto() -> None:
     """Given a served tool, when it is revised, then revision 2 serves."""
     state = given()
