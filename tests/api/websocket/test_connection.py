@@ -70,7 +70,8 @@ async def test_without_a_valid_key_nothing_is_answered(
 
 async def test_a_key_in_the_url_is_refused(opened: Connect, url: str) -> None:
     """URLs are logged, so a key there ends the connection at once, with a valid header beside it and without one."""
-    for headers in (None, {}):
+    ways: tuple[dict[str, str] | None, ...] = (None, {})
+    for headers in ways:
         async with opened(f"{url}?token=x", headers=headers) as socket:
             code, reason = await socket.closed()
             assert code == CLOSE_UNAUTHENTICATED
