@@ -24,7 +24,8 @@ LIBRARY_VERSION = 1
 
 Call: TypeAlias = tuple[str | bytes | int, ...]
 
-_WRITTEN, _REPEATED, _CONFLICT, _MISMATCH = 1, 2, 3, 4
+_WRITTEN, _REPEATED, _CONFLICT = "1", "2", "3"
+"""The first word of a verdict; another one is a mismatch of the idempotency key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +123,21 @@ def append_many(keys: Keys, appends: Sequence[PackedAppend]) -> Call:
 
 
 def verdicts(
-    appends: Sequence[PackedAppend], reply: Sequence[Sequence[Any]]
+    appends: Sequence[PackedAppend], reply: bytes
 ) -> Iterable[Appended | VersionConflict | IdempotencyMismatch]:
     """What became of each append: a result, or the error that its caller gets."""
-    for append, verdict in zip(appends, reply, strict=True):
-        code = verdict[0]
+    for append, line in zip(appends, reply.decode().split("\n"), strict=True):
+        code, *values = line.split(" ")
         if code == _WRITTEN:
-            _, sequence, version, epoch = verdict
-            yield Appended(Position(sequence, epoch), append.aggregate_id, version)
+            sequence, version, epoch = values
+            yield Appended(Position(int(sequence), int(epoch)), append.aggregate_id, int(version))
         elif code == _REPEATED:
-            _, sequence, version, epoch, aggregate = verdict
-            yield Appended(Position(sequence, epoch), UUID(hex=aggregate.decode()), version, repeated=True)
+            sequence, version, epoch, aggregate = values
+            yield Appended(
+                Position(int(sequence), int(epoch)), UUID(hex=aggregate), int(version), repeated=True
+            )
         elif code == _CONFLICT:
-            yield VersionConflict(f"Aggregate {append.aggregate_id}", append.expected_version, verdict[1])
+            yield VersionConflict(f"Aggregate {append.aggregate_id}", append.expected_version, int(values[0]))
         else:
             yield _mismatch()
 
