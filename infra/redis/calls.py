@@ -8,7 +8,7 @@ lists, bytes and integers.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeAlias
@@ -30,14 +30,14 @@ Call: TypeAlias = tuple[str | bytes | int, ...]
 _LIBRARY_PARTS = ("chronicle.lua", "recorders.lua")
 
 
-class Verdict(IntEnum):
-    """How a function's answer begins; the names stand in chronicle.lua too."""
+class Verdict(StrEnum):
+    """The first word of a function's answer; the names stand in chronicle.lua too."""
 
-    WRITTEN = 1
-    REPEATED = 2
-    CONFLICT = 3
-    MISMATCH = 4
-    TRACKED = 5
+    WRITTEN = "1"
+    REPEATED = "2"
+    CONFLICT = "3"
+    MISMATCH = "4"
+    TRACKED = "5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +158,21 @@ def append_many(keys: Keys, appends: Sequence[PackedAppend]) -> Call:
 
 
 def verdicts(
-    appends: Sequence[PackedAppend], reply: Sequence[Sequence[Any]]
+    appends: Sequence[PackedAppend], reply: bytes
 ) -> Iterable[Appended | VersionConflict | IdempotencyMismatch]:
     """What became of each append: a result, or the error that its caller gets."""
-    for append, verdict in zip(appends, reply, strict=True):
-        code = verdict[0]
+    for append, line in zip(appends, reply.decode().split("\n"), strict=True):
+        code, *values = line.split(" ")
         if code == Verdict.WRITTEN:
-            _, sequence, version, epoch = verdict
-            yield Appended(Position(sequence, epoch), append.aggregate_id, version)
+            sequence, version, epoch = values
+            yield Appended(Position(int(sequence), int(epoch)), append.aggregate_id, int(version))
         elif code == Verdict.REPEATED:
-            _, sequence, version, epoch, aggregate = verdict
-            yield Appended(Position(sequence, epoch), UUID(hex=aggregate.decode()), version, repeated=True)
+            sequence, version, epoch, aggregate = values
+            yield Appended(
+                Position(int(sequence), int(epoch)), UUID(hex=aggregate), int(version), repeated=True
+            )
         elif code == Verdict.CONFLICT:
-            yield VersionConflict(f"Aggregate {append.aggregate_id}", append.expected_version, verdict[1])
+            yield VersionConflict(f"Aggregate {append.aggregate_id}", append.expected_version, int(values[0]))
         else:
             yield mismatch()
 

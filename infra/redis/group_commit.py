@@ -181,11 +181,11 @@ class GroupCommit:
             else:
                 _fail(waiting, outcome)
 
-    async def _sent(self, call: calls.Call) -> list[list[object]]:
+    async def _sent(self, call: calls.Call) -> bytes:
         wire = await self._usable_wire()
         self.calls_sent += 1
         try:
-            return list(await wire.call(*call))
+            return bytes(await wire.call(*call))
         except ResponseError as error:
             await self._disconnect()
             if not str(error).startswith("CHRONICLE_UNOPENED") and FUNCTION_MISSING not in str(error):
@@ -196,7 +196,7 @@ class GroupCommit:
         # The server forgot its functions or its epoch and said so before it wrote anything: open it again, once.
         wire = await self._usable_wire()
         try:
-            return list(await wire.call(*call))
+            return bytes(await wire.call(*call))
         except ResponseError as error:
             await self._disconnect()
             raise meaning(error) from error

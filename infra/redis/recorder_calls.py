@@ -5,7 +5,7 @@ The rest of `infra.redis.calls`, for functions/recorders.lua.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.errors import Conflict, LimitExceeded, VersionConflict
@@ -53,17 +53,17 @@ def append(keys: Keys, insert: PackedInsert) -> Call:
     return ("FCALL", library().function("append"), len(touched), *touched, *arguments)
 
 
-def inserted(insert: PackedInsert, reply: Sequence[Any]) -> Position:
+def inserted(insert: PackedInsert, reply: bytes) -> Position:
     """The position of an insert's last record. Raises VersionConflict, IdempotencyMismatch and AlreadyTracked."""
-    code = reply[0]
+    code, *values = reply.decode().split(" ")
     if code in {Verdict.WRITTEN, Verdict.REPEATED}:
-        return Position(reply[1], reply[3])
+        return Position(int(values[0]), int(values[2]))
     if code == Verdict.CONFLICT:
-        _, number, actual, version = reply
+        number, actual, version = map(int, values)
         aggregate_id = list(_numbered(item[0] for item in insert.records))[number - 1]
         raise VersionConflict(f"Aggregate {aggregate_id}", version - 1, actual)
     if code == Verdict.TRACKED:
-        raise _already_tracked(insert.tracking, reply[1])
+        raise _already_tracked(insert.tracking, values[0])
     raise mismatch()
 
 
@@ -85,10 +85,11 @@ def track(keys: Keys, tracking: tuple[str, int], changes: Sequence[ViewChange] =
     return ("FCALL", library().function("track"), len(touched), *touched, *arguments)
 
 
-def check_tracked(tracking: tuple[str, int], reply: Sequence[Any]) -> None:
+def check_tracked(tracking: tuple[str, int], reply: bytes) -> None:
     """Raises AlreadyTracked if nothing was recorded."""
-    if reply[0] == Verdict.TRACKED:
-        raise _already_tracked(tracking, reply[1])
+    code, present = reply.decode().split(" ")
+    if code == Verdict.TRACKED:
+        raise _already_tracked(tracking, present)
 
 
 def tracked_position(keys: Keys, name: str) -> Call:
@@ -107,10 +108,11 @@ def keep(keys: Keys, purpose: str, records: Sequence[tuple[UUID, int, bytes]]) -
     return ("FCALL", library().function("keep"), len(touched), *touched, *arguments)
 
 
-def check_kept(reply: Sequence[Any]) -> None:
+def check_kept(reply: bytes) -> None:
     """Raises Conflict if a version was kept before, and nothing is kept now."""
-    if reply[0] == Verdict.CONFLICT:
-        raise Conflict(f"Version {reply[2]} of an aggregate was recorded before. Nothing was written.")
+    code, version = reply.decode().split(" ")
+    if code == Verdict.CONFLICT:
+        raise Conflict(f"Version {version} of an aggregate was recorded before. Nothing was written.")
 
 
 def kept(
@@ -130,7 +132,7 @@ def kept(
     return ("ZRANGEBYSCORE", key, first, upto, "LIMIT", 0, limit)
 
 
-def _already_tracked(tracking: tuple[str, int] | None, present: int) -> AlreadyTracked:
+def _already_tracked(tracking: tuple[str, int] | None, present: str) -> AlreadyTracked:
     name, position = tracking or ("", 0)
     return AlreadyTracked(
         f"Position {position} of '{name}' is not above {present}, which is tracked already."

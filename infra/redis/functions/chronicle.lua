@@ -130,9 +130,9 @@ local function repeated(claim, digest)
     parts[#parts + 1] = part
   end
   if parts[1] ~= digest then
-    return { MISMATCH }
+    return MISMATCH
   end
-  return { REPEATED, tonumber(parts[3]), tonumber(parts[5]), tonumber(parts[4]), parts[2] }
+  return table.concat({ REPEATED, parts[3], parts[5], parts[4], parts[2] }, ' ')
 end
 
 -- Keeps what an append did under its claim, and answers the value: the aggregate is the end of its index list's name.
@@ -160,7 +160,7 @@ local function append_many(keys, args)
     if append.claim and claims[append.claim] then
       verdicts[number] = repeated(claims[append.claim], append.digest)
     elseif version ~= append.expected then
-      verdicts[number] = { CONFLICT, version }
+      verdicts[number] = CONFLICT .. ' ' .. version
     else
       local sequences = {}
       for index, record in ipairs(append.records) do
@@ -174,13 +174,14 @@ local function append_many(keys, args)
       if append.claim then
         claims[append.claim] = claimed(append.claim, append.digest, append.index, last, epoch, version)
       end
-      verdicts[number] = { WRITTEN, last, version, tonumber(epoch) }
+      verdicts[number] = table.concat({ WRITTEN, whole(last), version, epoch }, ' ')
     end
   end
   if last > first then
     redis.call('SET', head, whole(last))
   end
-  return verdicts
+  -- One string, because clients take longer to parse hundreds of nested numbers than the server to write the events.
+  return table.concat(verdicts, '\n')
 end
 
 -- Puts entries above `from` into their index lists, where an unfinished call left them out; version 0 has its own key.

@@ -35,7 +35,7 @@ end
 local function tracked(track, name, position)
   local present = position and redis.call('HGET', track, name)
   if present and tonumber(present) >= position then
-    return { TRACKED, tonumber(present) }
+    return TRACKED .. ' ' .. present
   end
 end
 
@@ -54,7 +54,7 @@ local function version_conflict(insert)
   for _, event in ipairs(insert.events) do
     local aggregate = event.aggregate
     if event.version ~= aggregate.last + 1 and not (event.version == 0 and aggregate.new) then
-      return { CONFLICT, event.number, aggregate.last, event.version }
+      return table.concat({ CONFLICT, event.number, aggregate.last, event.version }, ' ')
     end
     aggregate.last, aggregate.new = event.version, false
   end
@@ -73,7 +73,7 @@ local function append(keys, args)
   end
   local claim = insert.claim and redis.call('GET', insert.claim)
   if claim then
-    return repeated(claim, insert.digest)
+    return tostring(repeated(claim, insert.digest))
   end
   local refused = tracked(track, insert.name, insert.position) or version_conflict(insert)
   if refused then
@@ -106,7 +106,7 @@ local function append(keys, args)
   if insert.position then
     announce(track, insert.name, insert.position)
   end
-  return { WRITTEN, last, latest and latest.version or 0, tonumber(state.epoch) }
+  return table.concat({ WRITTEN, whole(last), latest and latest.version or 0, state.epoch }, ' ')
 end
 
 local function is_whole(text)
@@ -164,7 +164,7 @@ local function track_changes(keys, args)
   end
   redis.call('HSET', track, name, whole(position))
   announce(track, name, position)
-  return { WRITTEN, position }
+  return WRITTEN .. ' ' .. whole(position)
 end
 
 -- KEYS: a sorted set for each aggregate, of its records by their version. ARGV: for each record its aggregate's number and
@@ -178,7 +178,7 @@ local function keep_snapshots(keys, args)
     end
     local place = key .. '\0' .. version
     if seen[place] or redis.call('ZCOUNT', key, version, version) > 0 then
-      return { CONFLICT, tonumber(args[arg]), version, version }
+      return CONFLICT .. ' ' .. version
     end
     seen[place] = true
     bytes = bytes + #args[arg + 1]
@@ -190,7 +190,7 @@ local function keep_snapshots(keys, args)
   for arg = 1, #args, 2 do
     redis.call('ZADD', keys[tonumber(args[arg])], version_of(args[arg + 1]), prefix .. args[arg + 1])
   end
-  return { WRITTEN, #args / 2 }
+  return WRITTEN .. ' ' .. #args / 2
 end
 
 redis.register_function('append_@VERSION@', append)
