@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from domain.errors import Unavailable
 from domain.recorded import START, Position
 from infra.redis import calls
-from infra.redis.client import Wire, refusal
+from infra.redis.client import Caller, refusal
 
 
 class Durability(StrEnum):
@@ -41,7 +41,7 @@ class ServerRun:
 
 
 async def open_run(
-    wire: Wire, keys: calls.Keys, durability: Durability, acknowledged: Position, log_id: UUID
+    wire: Caller, keys: calls.Keys, durability: Durability, acknowledged: Position, log_id: UUID
 ) -> ServerRun:
     """Check the server behind `wire` and open its log for appending.
 
@@ -60,7 +60,7 @@ async def open_run(
     return ServerRun(run_id, epoch, head)
 
 
-async def _check_settings(wire: Wire, durability: Durability) -> None:
+async def _check_settings(wire: Caller, durability: Durability) -> None:
     if durability is Durability.UNVERIFIED:
         return
     fsync = {"always"} if durability is Durability.ALWAYS else {"always", "everysec"}
@@ -77,7 +77,7 @@ async def _check_settings(wire: Wire, durability: Durability) -> None:
         raise UnsafeServer(f"This server would lose events: {'; '.join(wrong)}. {advice}.")
 
 
-async def _setting(wire: Wire, setting: str) -> str:
+async def _setting(wire: Caller, setting: str) -> str:
     try:
         reply = await wire.call("CONFIG", "GET", setting)
     except ResponseError as error:
@@ -89,7 +89,7 @@ async def _setting(wire: Wire, setting: str) -> str:
     return reply[1].decode() if reply else "unknown"
 
 
-async def _ensure_library(wire: Wire) -> None:
+async def _ensure_library(wire: Caller) -> None:
     library = calls.library()
     for _ in range(2):
         for found in await wire.call("FUNCTION", "LIST", "LIBRARYNAME", library.name, "WITHCODE"):
@@ -109,7 +109,7 @@ async def _ensure_library(wire: Wire) -> None:
                 raise
 
 
-async def _run_id(wire: Wire) -> str:
+async def _run_id(wire: Caller) -> str:
     info = (await wire.call("INFO", "server")).decode()
     for line in info.splitlines():
         name, _, value = line.partition(":")
@@ -120,7 +120,7 @@ async def _run_id(wire: Wire) -> str:
     )
 
 
-async def _check_acknowledged(wire: Wire, keys: calls.Keys, acknowledged: Position, head: Position) -> None:
+async def _check_acknowledged(wire: Caller, keys: calls.Keys, acknowledged: Position, head: Position) -> None:
     if acknowledged == START:
         return
     reply = await wire.call("XRANGE", keys.log, acknowledged.sequence, acknowledged.sequence)
