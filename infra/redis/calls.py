@@ -227,6 +227,19 @@ def loaded(reply: Sequence[Any]) -> tuple[int, list[StoredRecord]]:
     return version, [unpack(value, position_of(entry_id)) for entry_id, value in entries]
 
 
+def of_aggregate(aggregate_id: UUID, offset: int, page: list[StoredRecord]) -> list[StoredRecord]:
+    """The page again, whose first record follows version `offset`. Raises RecordDamaged where it is another event."""
+    for version, stored in enumerate(page, offset + 1):
+        found = stored.record
+        if (found.aggregate_id, found.version) != (aggregate_id, version):
+            problem = (
+                f"is named by the index of {aggregate_id} as version {version} and is version {found.version} of "
+                f"{found.aggregate_id}. The index is damaged: restore the log from a backup."
+            )
+            raise RecordDamaged(stored.position, problem)
+    return page
+
+
 def read(keys: Keys, after: Position, limit: int, until: Position | None = None) -> Call:
     """The call for entries from `after` itself, which proves that the log is the one that was read before."""
     end = "+" if until is None else str(until)

@@ -45,9 +45,16 @@ _REFUSALS = {
     "NOPERM": "The user in the URL may not run this command: grant it.",
 }
 
+_PASSING = frozenset({"LOADING", "BUSY"})
+
 
 class ServerRefused(Unavailable):
-    """The server answered that it will not do this now. Nothing was written."""
+    """The server answered that it will not do this now. Nothing was written.
+
+    `passes` tells that it will do it soon without anybody's help.
+    """
+
+    passes = False
 
 
 def unix_url(path: str) -> str:
@@ -86,7 +93,9 @@ def refusal(error: Exception) -> ServerRefused:
     word, text = error_code(error), str(error)
     advice = _REFUSALS.get(word, "See the server's log.")
     shown = text if text.startswith(word) else f"{word} {text}"
-    return ServerRefused(f"The event store's server refused: {shown.rstrip('. ')}. {advice}")
+    refused = ServerRefused(f"The event store's server refused: {shown.rstrip('. ')}. {advice}")
+    refused.passes = word in _PASSING
+    return refused
 
 
 def error_code(error: Exception) -> str:

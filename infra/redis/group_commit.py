@@ -21,7 +21,7 @@ from domain.errors import ChronicleError, LimitExceeded, OutcomeUnknown, Unavail
 from domain.recorded import Appended
 from infra.redis import calls
 from infra.redis.checks import UnsafeServer
-from infra.redis.client import FUNCTION_MISSING, Wire, meaning
+from infra.redis.client import FUNCTION_MISSING, ServerRefused, Wire, meaning
 
 QUEUED_APPENDS_MAX = 4096
 QUEUED_BYTES_MAX = 32 << 20
@@ -205,7 +205,10 @@ class GroupCommit:
             raise
 
     async def _usable_wire(self) -> Wire:
-        """A checked connection, waited for up to CONNECT_WAIT_S. Raises Unavailable: nothing was sent."""
+        """A checked connection. One that may come soon is waited for up to CONNECT_WAIT_S; what lasts is told at once.
+
+        Raises Unavailable: nothing was sent.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CONNECT_WAIT_S
         backoff = CONNECT_BACKOFF_MIN_S
@@ -215,7 +218,8 @@ class GroupCommit:
             except UnsafeServer:
                 raise
             except Unavailable as error:
-                if loop.time() + backoff > deadline:
+                lasting = isinstance(error, ServerRefused) and not error.passes
+                if lasting or loop.time() + backoff > deadline:
                     raise
                 _log.info("append connection: %s", error)
                 await asyncio.sleep(backoff)

@@ -147,6 +147,7 @@ class RedisEventStore:
                 wanted = min(wanted, version_max - len(events))
             call = calls.load(self._keys, aggregate_id, len(events), wanted)
             version, page = calls.loaded(await self._function_call(call))
+            page = calls.of_aggregate(aggregate_id, len(events), page)
             events += [self._codec.decode(stored) for stored in page]
             if not page or len(events) >= version:
                 break

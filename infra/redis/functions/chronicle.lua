@@ -27,18 +27,20 @@ local function parsed_id(id)
   return tonumber(sequence), tonumber(epoch)
 end
 
--- The last entry's sequence, epoch and time; zeros if the log is empty.
+-- The last entry's sequence, epoch and time; zeros if the log is empty, no time if its eight bytes do not fit together.
 local function tail_of(log)
   local entry = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
   if not entry then
     return 0, 0, 0
   end
   local sequence, epoch = parsed_id(entry[1])
-  local time = 0
-  for _, byte in ipairs({ string.byte(entry[2][2], 1, STAMP_LENGTH - 1) }) do
-    time = time * 256 + byte
+  local bytes = { string.byte(entry[2][2], 1, STAMP_LENGTH) }
+  local time, sum = 0, 0
+  for index, byte in ipairs(bytes) do
+    sum = sum + byte
+    time = index < STAMP_LENGTH and time * 256 + byte or time
   end
-  return sequence, epoch, time
+  return sequence, epoch, #bytes == STAMP_LENGTH and sum % 256 == 255 and time or nil
 end
 
 -- max(previous, now) as seven bytes and their check byte: the eight bytes add up to 255 modulo 256.
@@ -62,7 +64,7 @@ local function opened(log, head, epoch_key)
     return nil, 'CHRONICLE_UNOPENED no epoch: this server has not been opened by a store'
   end
   local last, last_epoch, time = tail_of(log)
-  if last ~= tonumber(redis.call('GET', head) or 0) or last_epoch > tonumber(epoch) then
+  if not time or last ~= tonumber(redis.call('GET', head) or 0) or last_epoch > tonumber(epoch) then
     return nil, 'CHRONICLE_UNOPENED head, epoch and the last entry of the log differ'
   end
   return { epoch = epoch, last = last, prefix = stamp(time) }
@@ -201,7 +203,7 @@ local function reindex(log, from, prefix, zero_prefix)
 end
 
 -- Why the log cannot be appended to, or nil. Sequences are unique and rise, so length and ends tell of any gap.
-local function damage(log, meta, head, last)
+local function damage(log, meta, head, last, time)
   if last < head then
     return 'CHRONICLE_LOST the log ends at ' .. whole(last) .. ' and ' .. whole(head) .. ' events were acknowledged'
   end
@@ -210,6 +212,10 @@ local function damage(log, meta, head, last)
   end
   if last == 0 then
     return nil
+  end
+  -- No event is recorded before the one that precedes it, so a wrong time would be handed on to all that follow.
+  if not time then
+    return 'CHRONICLE_GAP the time stamp of the last entry ' .. whole(last) .. ' is damaged'
   end
   local first = parsed_id(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1])
   local trimmed = tonumber(redis.call('HGET', meta, 'trimmed') or 0)
@@ -224,9 +230,9 @@ end
 -- server's time in milliseconds: a plain counter that was lost together with the log's tail would give a lost position twice.
 local function open_run(keys, args)
   local log, head_key, epoch_key, meta, prefix = keys[1], keys[2], keys[3], keys[4], keys[5]
-  local last, last_epoch = tail_of(log)
+  local last, last_epoch, time = tail_of(log)
   local head = tonumber(redis.call('GET', head_key) or 0)
-  local problem = damage(log, meta, head, last)
+  local problem = damage(log, meta, head, last, time)
   if problem then
     return redis.error_reply(problem)
   end

@@ -1,5 +1,6 @@
 """What a store checks before it appends: settings, functions, head and log, what was acknowledged, and the epoch."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,36 @@ async def test_a_server_out_of_memory_refuses_appends_and_serves_reads(server: V
         assert len(await store.load(note_id)) == 1
         await configured(server, maxmemory="0")
         assert (await store.append(append_of(note_id, 1))).version == 2
+
+
+async def test_a_lasting_refusal_is_not_waited_for(server: ValkeyServer) -> None:
+    """Memory does not come back by itself: every append is refused at once, not only the first one."""
+    async with RedisEventStore(server.url, "d") as store:
+        await configured(server, maxmemory="1mb")
+        async with asyncio.timeout(1):
+            for _ in range(3):
+                with pytest.raises(ServerRefused, match="OOM"):
+                    await store.append(append_of(uuid4(), 0))
+
+
+@pytest.mark.parametrize("offset", [0, 3, 7])
+async def test_a_damaged_time_at_the_end_is_refused(server: ValkeyServer, offset: int) -> None:
+    """The next event's time is not before the last one's: a wrong one there would be handed on to all that follow."""
+    keys = calls.Keys("d")
+    async with RedisEventStore(server.url, "d") as store:
+        await store.append(append_of(uuid4(), 0, "a", "b"))
+        async with admin(server.url) as client:
+            entries = await client.xrange(keys.log)
+            value = bytearray(entries[-1][1][b"e"])
+            value[offset] ^= 0x40
+            await client.delete(keys.log)
+            await client.xadd(keys.log, {"e": entries[0][1][b"e"]}, entries[0][0])
+            await client.xadd(keys.log, {"e": bytes(value)}, entries[-1][0])
+        with pytest.raises(UnsafeServer, match="time stamp of the last entry 2 is damaged"):
+            await store.append(append_of(uuid4(), 0))
+    with pytest.raises(UnsafeServer, match="time stamp of the last entry 2 is damaged"):
+        async with RedisEventStore(server.url, "d"):
+            pass
 
 
 async def test_a_server_that_is_not_there_is_an_error_at_start(tmp_path: Path) -> None:

@@ -286,6 +286,21 @@ async def test_a_missing_entry_is_named(
             await reading
 
 
+@pytest.mark.parametrize(("number", "named"), [(0, 3), (1, 1), (1, 4)])
+async def test_an_index_that_names_another_event_is_damage(
+    store: RedisEventStore, valkey_server: ValkeyServer, deployment: str, number: int, named: int
+) -> None:
+    """An event of another aggregate, or of another version, is never taken for this aggregate's next one."""
+    note_id = await appended_texts(store, "a", "b")
+    await appended_texts(store, "c", "d")
+    async with admin(valkey_server.url) as client:
+        await client.lset(calls.Keys(deployment).index(note_id), number, named)
+    with pytest.raises(
+        RecordDamaged, match=f"position {named}-.* index of {note_id} as version {number + 1}"
+    ):
+        await store.load(note_id)
+
+
 async def test_forgotten_functions_are_loaded_again(
     store: RedisEventStore, valkey_server: ValkeyServer
 ) -> None:
