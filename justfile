@@ -24,6 +24,10 @@ chronicle *ARGS: (_install "main")
 test *ARGS: (_install "dev")
     @exec {{ python }} -m pytest "$@"
 
+# Break servers, clients, networks and files under load, and judge what is left; ARGS: --seconds --seed --only --json
+faults *ARGS: (_install "dev")
+    @exec {{ python }} -m tests.faults "$@"
+
 # All static checks, the tidy test and the checks of the operations files
 check: (_install "dev")
     {{ python }} -m ruff format --check .
