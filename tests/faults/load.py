@@ -18,9 +18,17 @@ from hashlib import sha256
 from time import monotonic_ns
 from uuid import UUID
 
-from domain.errors import ChronicleError, LimitExceeded, OutcomeUnknown, Unavailable, VersionConflict
+from domain.errors import (
+    ChronicleError,
+    HistoryChanged,
+    LimitExceeded,
+    OutcomeUnknown,
+    Unavailable,
+    VersionConflict,
+)
 from domain.recorded import START, Append, IdempotencyClaim, Position, RecordedEvent
 from infra.redis.client import CALL_TIMEOUT_S
+from infra.redis.record import RecordDamaged
 from infra.redis.store import RedisEventStore
 from tests.faults.history import Call, Delivery, Entry, History, Read, Violation, Wish, violations
 from tests.infra.redis.notes import append_of
@@ -35,7 +43,7 @@ SHARED_VERSION_MAX = 40
 GRANTED_KEPT = 50
 LEAVING_SHARE = 0.01
 PAUSE_S = 0.01
-PROGRESS_TIMEOUT_S = 60.0
+PROGRESS_TIMEOUT_S = 25.0
 
 
 def mark_of(event: RecordedEvent) -> str:
@@ -69,7 +77,7 @@ async def ask(store: RedisEventStore, history: History, wish: Wish) -> Call:
 
 
 async def insist(store: RedisEventStore, history: History, wish: Wish) -> Call:
-    """Ask with the same key until the outcome is known. Raises TimeoutError after a minute."""
+    """Ask with the same key until the outcome is known. Raises TimeoutError if it takes too long."""
     async with asyncio.timeout(PROGRESS_TIMEOUT_S):
         while (call := await ask(store, history, wish)).outcome in {"unknown", "refused"}:  # noqa: ASYNC110 - asking is how it learns
             await asyncio.sleep(PAUSE_S)
@@ -111,7 +119,7 @@ class Load:
         return len({call.wish.key for call in self.history.calls if call.outcome == "acknowledged"})
 
     async def acknowledged(self, more: int) -> None:
-        """Wait until so many more are acknowledged. Raises TimeoutError if there is no progress for a minute."""
+        """Wait until so many more are acknowledged. Raises TimeoutError if it takes too long."""
         target = self._acknowledged + more
         async with asyncio.timeout(PROGRESS_TIMEOUT_S):
             while self._acknowledged < target:  # noqa: ASYNC110 - the clients are outside, they announce nothing
@@ -119,9 +127,12 @@ class Load:
 
     @asynccontextmanager
     async def run_on(self, stores: Sequence[RedisEventStore], *, subscribers: int) -> AsyncIterator[None]:
-        """Run writers and subscribers, spread over the stores; at the end, subscribers have to have everything."""
+        """Run writers and subscribers, spread over the stores; at the end, subscribers have to have everything.
+
+        A store that makes no more progress is a violation, and its log is judged all the same.
+        """
         async with asyncio.TaskGroup() as readers:
-            followers = [Follower(self.history, self.rng) for _ in range(subscribers)]
+            followers = [Follower(self.history, self.rng, self.violations) for _ in range(subscribers)]
             following = [
                 readers.create_task(follower.run(stores[number % len(stores)]))
                 for number, follower in enumerate(followers)
@@ -131,15 +142,26 @@ class Load:
                     writers.create_task(self._write(stores[number % len(stores)]))
                 try:
                     yield
+                except TimeoutError:
+                    self.violations.append(
+                        Violation("stuck", "the store made no more progress under the fault")
+                    )
                 finally:
                     self._stop.set()
-            for wish in self.history.unresolved():
-                await insist(stores[0], self.history, wish)
+            await self._resolve(stores[0])
             self.log = await whole_log(stores[0])
             await self._delivered(followers)
             for task in following:
                 task.cancel()
         self.violations += violations(self.history, self.log)
+
+    async def _resolve(self, store: RedisEventStore) -> None:
+        """Ask for everything unknown, with its key, until it is known."""
+        try:
+            for wish in self.history.unresolved():
+                await insist(store, self.history, wish)
+        except TimeoutError:
+            self.violations.append(Violation("stuck", "the store made no more progress after the fault"))
 
     async def _write(self, store: RedisEventStore) -> None:
         """Mostly appends to an aggregate of its own, to which nobody else does; now and then something nastier."""
@@ -209,12 +231,20 @@ class Load:
 class Follower:
     """One subscriber, which now and then leaves and resumes from the last event that it has."""
 
-    def __init__(self, history: History, rng: random.Random) -> None:
+    def __init__(self, history: History, rng: random.Random, problems: list[Violation]) -> None:
         self._history = history
         self._rng = rng
+        self._problems = problems
         self.delivery = Delivery(START)
 
     async def run(self, store: RedisEventStore) -> None:
+        """Until cancelled. A history that changed ends it, and is a violation."""
+        try:
+            await self._follow(store)
+        except (HistoryChanged, RecordDamaged) as error:
+            self._problems.append(Violation("subscription", str(error)))
+
+    async def _follow(self, store: RedisEventStore) -> None:
         while True:
             self._history.deliveries.append(self.delivery)
             async with store.subscribe(Position(*self.delivery.last)) as batches:
