@@ -227,9 +227,9 @@ def loaded(reply: Sequence[Any]) -> tuple[int, list[StoredRecord]]:
     return version, [unpack(value, position_of(entry_id)) for entry_id, value in entries]
 
 
-def of_aggregate(aggregate_id: UUID, offset: int, page: list[StoredRecord]) -> list[StoredRecord]:
-    """The page again, whose first record follows version `offset`. Raises RecordDamaged where it is another event."""
-    for version, stored in enumerate(page, offset + 1):
+def of_aggregate(aggregate_id: UUID, versions: Iterable[int], page: list[StoredRecord]) -> list[StoredRecord]:
+    """The page again, which must have these versions in this order. Raises RecordDamaged where it is another event."""
+    for version, stored in zip(versions, page, strict=False):
         found = stored.record
         if (found.aggregate_id, found.version) != (aggregate_id, version):
             problem = (

@@ -10,6 +10,7 @@ OperationalError tells whether the insert may have been done.
 """
 
 from collections.abc import Sequence
+from itertools import count
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -126,9 +127,14 @@ class RedisApplicationRecorder(ApplicationRecorder):
             keys = self._wires.keys
             call = calls.load(keys, aggregate_id, after, wanted, version_max=lte, backwards=desc)
             version, page = calls.loaded(self._wires.read(call))
-            events += map(_stored_event, page)
             if not page:
                 break
+            if desc:
+                expected = count(version if lte is None else min(version, lte), -1)
+            else:
+                # The first event of all has version 0 or 1.
+                expected = count(min(page[0].record.version, 1) if after < 0 else after + 1)
+            events += map(_stored_event, calls.of_aggregate(aggregate_id, expected, page))
             reached = page[-1].record.version
             if reached == (after + 1 if desc else version if lte is None else min(version, lte)):
                 break

@@ -14,6 +14,7 @@ waits, then ends every task. Nothing here decides anything about the domain.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from itertools import count
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -147,7 +148,7 @@ class RedisEventStore:
                 wanted = min(wanted, version_max - len(events))
             call = calls.load(self._keys, aggregate_id, len(events), wanted)
             version, page = calls.loaded(await self._function_call(call))
-            page = calls.of_aggregate(aggregate_id, len(events), page)
+            page = calls.of_aggregate(aggregate_id, count(len(events) + 1), page)
             events += [self._codec.decode(stored) for stored in page]
             if not page or len(events) >= version:
                 break

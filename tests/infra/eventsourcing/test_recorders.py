@@ -52,6 +52,27 @@ def test_an_insert_of_several_aggregates_is_whole_or_not_at_all(factory: RedisFa
     ]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("desc", [False, True])
+def test_an_index_that_names_another_event_is_damage(
+    factory: RedisFactory, keys: calls.Keys, admin: Any, first: int, desc: bool
+) -> None:
+    """An event of another aggregate, or of another version, is never taken for the aggregate's next one."""
+    recorder, note, other = factory.application_recorder(), uuid4(), uuid4()
+    count = len(recorder.insert_events(versions(note, first, 4)) or ())
+    recorder.insert_events(versions(other, 1, 2))
+    assert [e.originator_version for e in recorder.select_events(note, desc=desc)] == sorted(
+        range(first, 5), reverse=desc
+    )
+    assert [e.originator_version for e in recorder.select_events(note, gt=1, lte=3, desc=desc, limit=1)] == [
+        3 if desc else 2
+    ]
+    for named in (count + 2, count):
+        admin.lset(keys.index(note), 1, named)
+        with pytest.raises(OperationalError, match=f"index of {note} as version 2"):
+            recorder.select_events(note, desc=desc)
+
+
 def test_many_writers_of_one_version_have_one_winner(factory: RedisFactory) -> None:
     """Whoever comes second gets IntegrityError."""
     recorder, note = factory.application_recorder(), uuid4()
