@@ -26,7 +26,7 @@ _CREDENTIAL_TEXT = (
     (re.compile(r"://[^/\s@\"']*@"), f"://{REDACTED}@"),
 )
 # Their lines quote the headers that were sent and received, or the ids of sessions.
-_QUIET = ("httpcore2", "httpx2", "elastic_transport", "asyncio", "mcp")
+_QUIET = ("httpcore2", "httpx2", "asyncio", "mcp")
 
 
 def set_up_logs(level: str, form: Literal["console", "json"], stream: TextIO | None = None) -> None:
@@ -56,6 +56,8 @@ def set_up_logs(level: str, form: Literal["console", "json"], stream: TextIO | N
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+    # It warns of each request to a node that is away; who asked says so itself.
+    logging.getLogger("elastic_transport").setLevel(max(root.level, logging.ERROR))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -194,6 +194,10 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Health": _object(
         "Whether requests are served, and the state of each part in a few words.",
-        {"ready": {"type": "boolean"}, "parts": {"type": "object", "additionalProperties": _TEXT}},
+        {
+            "ready": {"type": "boolean"},
+            "degraded": {"type": "boolean"},
+            "parts": {"type": "object", "additionalProperties": _TEXT},
+        },
     ),
 }

@@ -4,11 +4,18 @@ Client messages are models, because they are validated; server messages are type
 written. `docs/asyncapi.json` is made from both.
 """
 
-from typing import Any, ClassVar, Literal, NotRequired, TypeAlias, TypedDict
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    NotRequired,  # the one that pydantic reads before Python 3.12
+    TypeAlias,
+)
 from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from commands.audit import LIVE, EventFilter
 from commands.message_manager import validate

@@ -13,6 +13,7 @@ FUNCTION_LINES_MAX = 60
 
 # Modules that nothing imports because something outside starts them.
 ENTRY_POINTS = {
+    "api.websocket.asyncapi",  # writes docs/asyncapi.json
     "api.cli",  # the console script of pyproject.toml
     "infra.redis.eventsourcing",  # named by the eventsourcing library's PERSISTENCE_MODULE setting
 }
