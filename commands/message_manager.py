@@ -205,6 +205,10 @@ def _claim(request: Request) -> IdempotencyClaim | None:
     key = request.idempotency_key
     if key is None:
         return None
+    if not key.isprintable():
+        raise InvalidInput(
+            "An idempotency key has printable characters only, so no line breaks, tabs or NUL."
+        )
     if not 0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX:
         raise InvalidInput(
             f"An idempotency key has 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} characters, not {len(key)}."

@@ -197,3 +197,10 @@ async def test_the_log_says_who_and_why(send: Send, namespace: str) -> None:
     [event] = (await send("event.history", {}, target=result.id)).events
     assert (event["actor"], event["reason"], event["correlationid"]) == ("system", body["reason"], "c-1")
     assert "reason" not in event["data"]
+
+
+@pytest.mark.parametrize("key", ["a\0b", "a\nb", "\u2028", "", "k" * 257])
+async def test_a_key_that_cannot_be_printed_is_refused(send: Send, namespace: str, key: str) -> None:
+    """One rule for every transport; a header could not carry such a key, and a message could."""
+    with pytest.raises(InvalidInput, match="idempotency key"):
+        await register(send, namespace, idempotency_key=key)
