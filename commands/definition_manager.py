@@ -24,7 +24,7 @@ from domain.commands import (
 )
 from domain.decide import Change, Circumstances, change, register
 from domain.definition import Definition
-from domain.errors import VersionConflict
+from domain.errors import Unavailable, VersionConflict
 from domain.identity import aggregate_id
 from domain.principal import Scope
 
@@ -48,7 +48,7 @@ class DefinitionManager(Generic[DefinitionT]):
     async def register(self, context: Context, command: Register) -> CommandResult:
         """Register, or apply, a definition. Raises NamespaceNotFound, AlreadyExists and InvalidInput."""
         id_ = aggregate_id(get_topic(self.kind), command.namespace, command.definition.key)
-        for attempt in range(DECISIONS_MAX):
+        for _ in range(DECISIONS_MAX):
             namespace = await self._repository.namespace(context, command.namespace)
             state, position = await self._repository.find(self.kind, id_)
             circumstances = Circumstances(self._clock(), namespace.policy.approval)
@@ -56,9 +56,11 @@ class DefinitionManager(Generic[DefinitionT]):
             try:
                 return await self._repository.commit(context, decided, command.reason, position)
             except VersionConflict:
-                if attempt == DECISIONS_MAX - 1:
-                    raise
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                continue
+        key = command.definition.key
+        raise Unavailable(
+            f"'{key[:256]}' is being changed by too many at once; nothing was written. Try again."
+        )
 
     async def change(self, context: Context, command: Change) -> CommandResult:
         """Change a definition that exists, at the version that the request names."""

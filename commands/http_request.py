@@ -1,11 +1,10 @@
 """From an HTTP binding and arguments to one request, and from its answer to content. Pure; secrets stay references."""
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 
@@ -17,18 +16,26 @@ from domain.errors import Fault, InvalidInput
 ERROR_BODY_SHOWN_MAX = 2000
 """Characters of a failed answer's body that a tool error repeats."""
 
+STRUCTURED_DEPTH_MAX = 64
+"""Levels of nesting of a structured answer."""
+
 _BODY_METHODS = ("POST", "PUT", "PATCH")
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """A request that is complete but for its secrets."""
+    """A request that is complete but for its secrets.
+
+    The URL and the headers are the definition's and may hold references to secrets. What a caller gave is in `query`
+    and `content`, where a reference is a mere text: whoever may call a tool must not be able to read a secret.
+    """
 
     method: str
     url: str
     headers: dict[str, str]
     content: bytes | None
     timeout_s: float
+    query: tuple[tuple[str, str], ...] = ()
 
 
 def tool_request(binding: HttpBinding, arguments: Mapping[str, Any]) -> OutgoingRequest:
@@ -48,9 +55,7 @@ def tool_request(binding: HttpBinding, arguments: Mapping[str, Any]) -> Outgoing
         for name, value in rest.items():
             query += _parameters(name, value)
     url = _fill(binding, {name: arguments.get(name) for name in binding.path_parameters})
-    if query:
-        url += ("&" if urlsplit(url).query else "?") + urlencode(query)
-    return OutgoingRequest(binding.method, url, headers, content, binding.timeout_s)
+    return OutgoingRequest(binding.method, url, headers, content, binding.timeout_s, tuple(query))
 
 
 def resource_request(binding: HttpRequestBinding, variables: Mapping[str, str]) -> OutgoingRequest:
@@ -69,11 +74,11 @@ def tool_result(response: RemoteResponse) -> ToolResult:
         return ToolResult([])
     if media_type == "application/json" or media_type.endswith("+json"):
         try:
-            value = json.loads(response.body)
-        except (ValueError, RecursionError):
+            value = orjson.loads(response.body)
+        except orjson.JSONDecodeError:
             return tool_error(f"The tool's endpoint announced {media_type} and answered something else.")
         text = response.body.decode(errors="replace")
-        return ToolResult([{"type": "text", "text": text}], value if isinstance(value, dict) else None)
+        return ToolResult([{"type": "text", "text": text}], value if _is_structured(value) else None)
     if media_type.startswith("text/") or media_type in ("", "application/xml", "application/javascript"):
         return ToolResult([{"type": "text", "text": response.body.decode(errors="replace")}])
     data = base64.b64encode(response.body).decode()
@@ -94,6 +99,23 @@ def resource_content(uri: str, mime_type: str | None, response: RemoteResponse) 
     else:
         content["blob"] = base64.b64encode(response.body).decode()
     return content
+
+
+def _is_structured(value: Any) -> bool:
+    """Whether it is an object that every transport can write again; what nests too deep is answered as text alone."""
+    if not isinstance(value, dict):
+        return False
+    level: list[Any] = [value]
+    for _ in range(STRUCTURED_DEPTH_MAX):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _fill(binding: HttpRequestBinding, values: Mapping[str, Any]) -> str:

@@ -5,12 +5,15 @@ authorise → validate → idempotency → deadline → dispatch → outcome met
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from commands.operations import Operation, OperationTable
 from commands.ports import EventStore, RequestMetrics
@@ -22,10 +25,20 @@ from commands.request import (
     Request,
 )
 from domain.canonical import canonical_json
-from domain.errors import ChronicleError, DeadlineExceeded, Fault, Forbidden, InvalidInput, OutcomeUnknown
+from domain.errors import (
+    ChronicleError,
+    Conflict,
+    DeadlineExceeded,
+    Fault,
+    Forbidden,
+    InvalidInput,
+    OutcomeUnknown,
+)
 from domain.recorded import Appended, IdempotencyClaim
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_CHARACTERS = re.compile(r"\^(?:\[([^]^\\]+)\])?\[([^]^\\]+)\]\{(\d+),(\d+)\}\$")
 
 
 class MessageManager:
@@ -68,6 +81,7 @@ class MessageManager:
             raise Forbidden(
                 f"'{operation.name}' needs the scope '{operation.scope}', which this key does not hold."
             )
+        _check_json(request.input)
         command = validate(operation.input, request.input)
         context = Context(
             principal=request.principal,
@@ -85,12 +99,24 @@ class MessageManager:
                     earlier = await self._store.recall(context.idempotency)
                     if earlier is not None:
                         return await self._result_of(earlier)
-                return await operation.handler(context, command)
+                return await self._dispatch(operation, context, command)
         except TimeoutError as error:
             took = f"'{operation.name}' took longer than its deadline of {request.deadline_s:g} s"
             if operation.mode == "command":
                 raise OutcomeUnknown(f"{took}. It may have happened: repeat it with the same key.") from error
             raise DeadlineExceeded(f"{took}.") from error
+
+    async def _dispatch(self, operation: Operation, context: Context, command: BaseModel) -> Any:
+        try:
+            return await operation.handler(context, command)
+        except Conflict:
+            # It may conflict with its own twin, which was sent at the same time with the same key.
+            earlier = (
+                await self._store.recall(context.idempotency) if context.idempotency is not None else None
+            )
+            if earlier is None:
+                raise
+            return await self._result_of(earlier)
 
 
 def validate(model: type[ModelT], value: Any) -> ModelT:
@@ -99,10 +125,18 @@ def validate(model: type[ModelT], value: Any) -> ModelT:
         return model.model_validate(value)
     except ValidationError as error:
         faults = [
-            Fault(_pointer(value, details["loc"], details["type"]), _sentence(details["msg"]))
+            Fault(_pointer(value, details["loc"], details["type"]), _sentence(model, details))
             for details in error.errors(include_input=False, include_url=False)
         ]
-        raise InvalidInput(f"The request does not fit '{model.__name__}'.", faults) from None
+        raise InvalidInput("The request is not valid.", faults) from None
+
+
+def _check_json(value: Any) -> None:
+    """Raise InvalidInput for what some transport's parser lets through and JSON cannot carry on."""
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise InvalidInput(f"The request holds a value that cannot be kept as JSON: {error}.") from None
 
 
 def _pointer(value: Any, location: tuple[str | int, ...], fault: str) -> str:
@@ -119,14 +153,62 @@ def _pointer(value: Any, location: tuple[str | int, ...], fault: str) -> str:
     return pointer
 
 
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
+    """What pydantic found, in words that say what would be right, and without the value."""
+    message, context = details["msg"], details.get("ctx", {})
+    match details["type"]:
+        case "missing":
+            return "This field is required."
+        case "extra_forbidden":
+            return "There is no such field here."
+        case "union_tag_invalid":
+            return f"{context['discriminator']} must be one of: {context['expected_tags']}."
+        case "union_tag_not_found":
+            return f"{context['discriminator']} must be one of: {_tags(model, details['loc'])}."
+        case "string_pattern_mismatch":
+            return _allowed_characters(context["pattern"]) or message
+        case _ if message.startswith("Input should "):
+            return f"It must {message.removeprefix('Input should ')}."
+        case _:
+            return message.removeprefix("Value error, ")
+
+
+def _tags(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """The values that tell the members of a union apart; pydantic does not name them where none is given."""
+    schema = model.model_json_schema()
+    fields = [part.get("properties", {}) for part in (schema, *schema.get("$defs", {}).values())]
+    unions = [
+        part[location[-1]]["discriminator"]["mapping"]
+        for part in fields
+        if "discriminator" in part.get(location[-1], {})
+    ]
+    return ", ".join(f"'{tag}'" for tag in sorted({tag for union in unions for tag in union}))
+
+
+def _allowed_characters(pattern: str) -> str:
+    """A sentence for a pattern of the form `^[first][others]{1,9}$`, where `[first]` may be missing; else nothing."""
+    parts = _CHARACTERS.fullmatch(pattern)
+    if parts is None:
+        return ""
+    first, others, least, most = parts.groups()
+    if first is None:
+        return f"Use {least} to {most} characters of {_spelled(others)}."
+    return f"Begin with one of {_spelled(first)}; then {least} to {most} characters of {_spelled(others)} may follow."
+
+
+def _spelled(characters: str) -> str:
+    *names, last = re.findall(r".-.|.", characters)
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def _claim(request: Request) -> IdempotencyClaim | None:
     key = request.idempotency_key
     if key is None:
         return None
+    if not key.isprintable():
+        raise InvalidInput(
+            "An idempotency key has printable characters only, so no line breaks, tabs or NUL."
+        )
     if not 0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX:
         raise InvalidInput(
             f"An idempotency key has 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} characters, not {len(key)}."

@@ -30,7 +30,7 @@ class RemoteEndpoint:
         used: dict[str, str] = {}
         response = await self._client.request(
             request.method,
-            self._url(request.url, used),
+            self._url(request, used),
             headers={name: self._resolved(value, used) for name, value in request.headers.items()},
             content=request.content,
             timeout_s=min(request.timeout_s, timeout_s),
@@ -38,12 +38,14 @@ class RemoteEndpoint:
         )
         return replace(response, body=_without(used, response.body))
 
-    def _url(self, url: str, used: dict[str, str]) -> str:
-        parts = urlsplit(url)
-        if "secret:" not in parts.query and "secret%3A" not in parts.query:
-            return url
-        query = [(name, self._resolved(value, used)) for name, value in parse_qsl(parts.query, True)]
-        return parts._replace(query=urlencode(query)).geturl()
+    def _url(self, request: OutgoingRequest, used: dict[str, str]) -> str:
+        parts = urlsplit(request.url)
+        query = parts.query
+        if "secret:" in query or "secret%3A" in query:
+            query = urlencode([(name, self._resolved(value, used)) for name, value in parse_qsl(query, True)])
+        # The caller's own parameters come after the secrets are in: a reference among them stays a text.
+        given = urlencode(request.query)
+        return parts._replace(query="&".join(part for part in (query, given) if part)).geturl()
 
     def _resolved(self, text: str, used: dict[str, str]) -> str:
         for reference in SECRET_REFERENCE.finditer(text):

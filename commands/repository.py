@@ -18,7 +18,7 @@ from domain.recorded import Append, Appended, Position, RecordedEvent
 
 AggregateT = TypeVar("AggregateT", bound=Aggregate)
 
-DECISIONS_MAX = 4
+DECISIONS_MAX = 32
 """Times that a decision is taken anew because somebody else was first and the caller named no version."""
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from commands.request import CommandResult, Request
@@ -15,6 +16,7 @@ from domain.errors import (
     VersionConflict,
     VersionRequired,
 )
+from domain.identity import aggregate_id
 from domain.principal import EVERY_NAMESPACE, EVERY_SCOPE, SYSTEM, NamespaceSet, Principal
 from infra.runtime import Runtime
 from tests.commands.conftest import Send, static_tool
@@ -82,6 +84,55 @@ async def test_a_key_with_other_content_is_refused(send: Send, namespace: str) -
         await send("tool.register", other, idempotency_key="k2")
 
 
+async def test_a_key_sent_many_times_at_once_has_one_answer(send: Send, namespace: str) -> None:
+    """The ones that come second wait for, or find, what the first did."""
+    results = []
+
+    async def once() -> None:
+        results.append(await register(send, namespace, idempotency_key="k3"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(32):
+            tasks.start_soon(once)
+    assert results == [results[0]] * 32
+
+
+async def test_a_key_belongs_to_its_principal(send: Send, namespace: str) -> None:
+    """Somebody else's equal key and request must not be answered with this one's result."""
+    other = Principal("somebody-else", EVERY_NAMESPACE, EVERY_SCOPE)
+    await register(send, namespace, idempotency_key="k4")
+    with pytest.raises(AlreadyExists):
+        await register(send, namespace, idempotency_key="k4", principal=other)
+
+
+async def test_a_policy_is_set_only_by_who_sees_the_namespace(send: Send, namespace: str) -> None:
+    """Its id can be computed by everybody."""
+    id_ = aggregate_id("namespace", namespace, namespace)
+    with pytest.raises(NotFound):
+        await send(
+            "namespace.set_policy",
+            {"policy": {"approval": "required"}},
+            target=id_,
+            expected_version=1,
+            principal=NARROW,
+        )
+
+
+@pytest.mark.parametrize("value", ["\ud800", 10**30, float("1e400") - float("1e400"), [[]] * 1])
+async def test_values_that_json_cannot_carry_are_refused_or_passed(
+    send: Send, runtime: Runtime, namespace: str, value: Any
+) -> None:
+    """A transport's own parser may let through what the log, or a back end, could not take."""
+    result = await register(send, namespace)
+    await runtime.registry.wait_for(result.position, 5.0)
+    call = {"name": "weather", "namespace": namespace, "arguments": {"anything": value}}
+    if isinstance(value, list | float):
+        assert not (await send("tool.call", call)).is_error
+    else:
+        with pytest.raises(InvalidInput, match="cannot be kept as JSON"):
+            await send("tool.call", call)
+
+
 async def test_versions_guard_changes(send: Send, namespace: str) -> None:
     """A change needs the version that it is based on, and that must be the present one."""
     result = await register(send, namespace)
@@ -89,6 +140,9 @@ async def test_versions_guard_changes(send: Send, namespace: str) -> None:
         await send("tool.disable", {}, target=result.id)
     with pytest.raises(VersionConflict, match="based on version 7"):
         await send("tool.disable", {}, target=result.id, expected_version=7)
+    await send("tool.disable", {}, target=result.id, expected_version=1)
+    with pytest.raises(VersionConflict, match="based on version 1"):
+        await send("tool.enable", {}, target=result.id, expected_version=1)
 
 
 async def test_a_duplicate_is_refused(send: Send, namespace: str) -> None:
@@ -143,3 +197,10 @@ async def test_the_log_says_who_and_why(send: Send, namespace: str) -> None:
     [event] = (await send("event.history", {}, target=result.id)).events
     assert (event["actor"], event["reason"], event["correlationid"]) == ("system", body["reason"], "c-1")
     assert "reason" not in event["data"]
+
+
+@pytest.mark.parametrize("key", ["a\0b", "a\nb", "\u2028", "", "k" * 257])
+async def test_a_key_that_cannot_be_printed_is_refused(send: Send, namespace: str, key: str) -> None:
+    """One rule for every transport; a header could not carry such a key, and a message could."""
+    with pytest.raises(InvalidInput, match="idempotency key"):
+        await register(send, namespace, idempotency_key=key)
