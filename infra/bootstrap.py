@@ -40,7 +40,9 @@ from infra.http_client import GuardedClient
 from infra.metrics import Metrics, ProjectorGauges, RegistryGauges
 from infra.redis.checks import Durability
 from infra.redis.owner import DirectoryInUse
+from infra.redis.raw_log import RawLog
 from infra.redis.store import RedisEventStore
+from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
 from infra.runtime import Health, Runtime
 from infra.secrets import SecretStore
@@ -129,6 +131,14 @@ async def open_for_verification(settings: Settings) -> AsyncIterator[Verifiable]
         yield Verifiable(log, stores.by_name)
 
 
+@asynccontextmanager
+async def open_log_tools(settings: Settings) -> AsyncIterator[LogTools]:
+    """The log as stored, for a second process or where none runs; the log's server is not checked, only read."""
+    async with AsyncExitStack() as stack:
+        url = await _log_url(settings, stack, beside_owner=True)
+        yield LogTools(await stack.enter_async_context(RawLog(url, settings.deployment)))
+
+
 def _wire(
     store: EventStore,
     registry: Registry,
@@ -158,21 +168,25 @@ def _wire(
 async def _open_log(
     settings: Settings, stack: AsyncExitStack, metrics: Metrics, *, beside_owner: bool = False
 ) -> RedisEventStore:
-    if settings.redis_url is not None:
-        url = settings.redis_url.get_secret_value()
-    else:
-        log_server = ValkeyServer(settings.data_dir, "log", persistent=True)
-        url = log_server.url
-        try:
-            await stack.enter_async_context(log_server)
-        except DirectoryInUse:
-            if not beside_owner:
-                raise
+    url = await _log_url(settings, stack, beside_owner=beside_owner)
     if settings.cache_url is None and not beside_owner:
         await stack.enter_async_context(ValkeyServer(settings.data_dir, "cache", persistent=False))
     durability = Durability(settings.durability)
     store = RedisEventStore(url, settings.deployment, durability=durability, appended=metrics.observe_append)
     return await stack.enter_async_context(store)
+
+
+async def _log_url(settings: Settings, stack: AsyncExitStack, *, beside_owner: bool) -> str:
+    """The URL of the log's server, which is started if it is the embedded one."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    log_server = ValkeyServer(settings.data_dir, "log", persistent=True)
+    try:
+        await stack.enter_async_context(log_server)
+    except DirectoryInUse:
+        if not beside_owner:
+            raise
+    return log_server.url
 
 
 async def _open_read_models(

@@ -30,6 +30,7 @@ def main() -> None:
     from api.cli.import_ import import_  # noqa: PLC0415 - as above
     from api.cli.replay import replay  # noqa: PLC0415 - as above
     from api.cli.serve import serve  # noqa: PLC0415 - as above
+    from api.cli.verify import verify  # noqa: PLC0415 - as above
 
     settings = {"help_option_names": ["-h", "--help"]}
     program = typer.Typer(
@@ -44,6 +45,7 @@ def main() -> None:
     program.command("import")(import_)
     program.add_typer(events, name="events")
     events.command()(tail)
+    events.command()(verify)
     program.command()(replay)
     program.command()(doctor)
     sys.exit(program(prog_name="chronicle"))

@@ -1,0 +1,100 @@
+"""The log as the bytes that are stored, for whoever verifies or copies it: reads alone, from any server that answers.
+
+Unlike the store it opens no run, loads no function and refuses no damage, so it also reads what the store refuses to
+append to. It never repairs and never writes.
+"""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from redis.exceptions import RedisError
+
+from domain.errors import Unavailable
+from domain.recorded import START, Position
+from infra.redis import calls
+from infra.redis.client import read_call, reading_client
+
+PAGE_EVENTS = 500
+LISTS_PER_CALL = 500
+"""How many entries, and how many parts of index lists, one round trip asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What the server says of its log, in one instant. `trimmed` is the last sequence that is in the archive alone."""
+
+    head: int
+    epoch: int
+    trimmed: int
+    last: Position
+
+
+class RawLog:
+    """One deployment's log on a server. Use it as an async context manager. Every call raises Unavailable."""
+
+    def __init__(self, url: str, deployment: str) -> None:
+        self.keys = calls.Keys(deployment)
+        self._client = reading_client(url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def state(self) -> LogState:
+        """Head, epoch and last entry of the same instant."""
+        keys = self.keys
+        head, epoch, trimmed, tail = await self._at_once(
+            [
+                ("GET", keys.head),
+                ("GET", keys.epoch),
+                ("HGET", keys.meta, "trimmed"),
+                calls.read_backwards(keys, None, 1),
+            ],
+            transaction=True,
+        )
+        last = calls.position_of(tail[0][0]) if tail else START
+        return LogState(int(head or 0), int(epoch or 0), int(trimmed or 0), last)
+
+    async def page(self, after: int, until: int, limit: int = PAGE_EVENTS) -> list[Sequence[Any]]:
+        """Entries as they are stored, above one sequence and up to another."""
+        call = ("XRANGE", self.keys.log, after + 1, until, "COUNT", limit)
+        return list(await read_call(self._client, *call))
+
+    async def index_lists(self, parts: Sequence[tuple[UUID, int, int]]) -> list[list[int]]:
+        """Parts of index lists: for each aggregate the sequences from one version up to another."""
+        lists: list[list[int]] = []
+        for start in range(0, len(parts), LISTS_PER_CALL):
+            some = parts[start : start + LISTS_PER_CALL]
+            asked = [("LRANGE", self.keys.index(id_), first - 1, last - 1) for id_, first, last in some]
+            lists += [[int(each) for each in reply] for reply in await self._at_once(asked)]
+        return lists
+
+    async def indexed(self) -> AsyncIterator[Sequence[UUID]]:
+        """The ids of all aggregates that have an index list, in no order, some of them perhaps twice."""
+        prefix = self.keys.index_prefix
+        pattern = re.sub(r"([*?^\[\]\\])", r"\\\1", prefix) + "*"
+        cursor: bytes = b"0"
+        while True:
+            cursor, names = await read_call(
+                self._client, "SCAN", cursor, "MATCH", pattern, "COUNT", LISTS_PER_CALL
+            )
+            yield [UUID(hex=name.decode()[len(prefix) :]) for name in names]
+            if cursor == b"0":
+                return
+
+    async def _at_once(self, asked: Sequence[calls.Call], *, transaction: bool = False) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=transaction)
+        for call in asked:
+            pipeline.execute_command(*call)
+        try:
+            return list(await pipeline.execute())
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"The event store's server does not answer: {error}. Is it running?") from error

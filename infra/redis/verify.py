@@ -1,0 +1,99 @@
+"""Reads a whole log and names the first position that cannot be trusted, and why. Beside a running program, too.
+
+Everything up to the head that it sees at the start is checked; what is appended meanwhile is not looked at.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
+
+from domain.recorded import START, Position
+from infra.redis.integrity import IndexPart, LogCheck, missing
+from infra.redis.raw_log import LISTS_PER_CALL, LogState, RawLog
+from infra.redis.record import RecordDamaged
+
+Report: TypeAlias = Callable[[int, int], None]
+"""Told how many events are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLog:
+    """What was read: the last good position, the number of good events, and the first problem if there is one."""
+
+    position: Position
+    events: int
+    problem: RecordDamaged | None
+
+
+async def verify_log(log: RawLog, report: Report) -> VerifiedLog:
+    """Check every entry and every index list. Raises Unavailable if the server does not answer."""
+    state = await log.state()
+    check = LogCheck(state.epoch, Position(state.trimmed, 0) if state.trimmed else START)
+    problem = (
+        await _entries(log, state, check, report)
+        or _end(state, check)
+        or await _known_lists(log, check)
+        or await _unknown_lists(log, check)
+    )
+    return VerifiedLog(check.position, check.events, problem)
+
+
+async def _entries(log: RawLog, state: LogState, check: LogCheck, report: Report) -> RecordDamaged | None:
+    while entries := await log.page(check.position.sequence, state.last.sequence):
+        parts, bad_entry = check.take(entries)
+        bad_index = await _bad_index(log, parts)
+        # The index is asked about entries that stand before the bad one.
+        if found := bad_index or bad_entry:
+            return found
+        report(check.events, state.last.sequence - state.trimmed)
+    return None
+
+
+async def _bad_index(log: RawLog, parts: Sequence[IndexPart]) -> RecordDamaged | None:
+    asked = [
+        (part.aggregate_id, part.first_version, part.first_version + len(part.positions) - 1)
+        for part in parts
+    ]
+    found = await log.index_lists(asked)
+    problems = [
+        problem
+        for part, sequences in zip(parts, found, strict=True)
+        if (problem := part.problem(sequences)) is not None
+    ]
+    return min(problems, key=lambda each: each.position or START, default=None)
+
+
+def _end(state: LogState, check: LogCheck) -> RecordDamaged | None:
+    if check.position.sequence < state.head:
+        return missing(check.position.sequence + 1, f"and the head counter says {state.head}")
+    return None
+
+
+async def _known_lists(log: RawLog, check: LogCheck) -> RecordDamaged | None:
+    """No list may go on with events that are not its aggregate's."""
+    ids = list(check.versions)
+    for start in range(0, len(ids), LISTS_PER_CALL):
+        if problem := await _beyond(log, check, ids[start : start + LISTS_PER_CALL]):
+            return problem
+    return None
+
+
+async def _unknown_lists(log: RawLog, check: LogCheck) -> RecordDamaged | None:
+    """No list may be of an aggregate that has no event; where the log was trimmed, an old one may have none left."""
+    async for ids in log.indexed():
+        unknown = [each for each in ids if each not in check.versions]
+        problem = await _beyond(log, check, unknown)
+        if problem is not None and (state := await log.state()).trimmed:
+            sequence = problem.position.sequence if problem.position else 0
+            problem = None if sequence <= state.trimmed else problem
+        if problem is not None:
+            return problem
+    return None
+
+
+async def _beyond(log: RawLog, check: LogCheck, ids: Sequence[UUID]) -> RecordDamaged | None:
+    versions = [check.versions.get(each, 0) + 1 for each in ids]
+    asked = [(each, version, version) for each, version in zip(ids, versions, strict=True)]
+    found = await log.index_lists(asked)
+    return check.beyond({each: named[0] if named else None for each, named in zip(ids, found, strict=True)})
