@@ -6,6 +6,7 @@ Embedded or real servers are chosen by the settings alone; there is never a sile
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ from commands.repository import Repository
 from commands.request import Request
 from commands.resource_manager import ResourceManager
 from commands.tool_manager import ToolManager
-from domain.errors import AlreadyExists, ChronicleError
+from domain.errors import AlreadyExists, ChronicleError, Unavailable
 from domain.namespace import DEFAULT_NAMESPACE
 from domain.principal import SYSTEM
+from domain.recorded import START, Position
 from infra.admin_key import AdminKey, Authenticator
 from infra.elasticsearch.client import ElasticsearchSettings, open_cluster
 from infra.elasticsearch.fulltext_store import ElasticsearchFulltext
@@ -44,6 +46,7 @@ from infra.redis.raw_log import RawLog
 from infra.redis.store import RedisEventStore
 from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
+from infra.redis.watermark import WatermarkFile
 from infra.runtime import Health, Runtime
 from infra.secrets import SecretStore
 from infra.settings import ConfigurationError, Settings
@@ -59,6 +62,9 @@ REGISTRY_START_TIMEOUT_S = 300.0
 
 HEALTH_TIMEOUT_S = 2.0
 """How long a health check waits for the log's server."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +99,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         key = AdminKey.open(settings.admin_key_file)
         metrics = Metrics()
-        store = await _open_log(settings, stack, metrics)
+        # The log's server first: it holds the lock of the data directory. Its store last: it needs the checkpoints.
+        url = await _log_url(settings, stack, beside_owner=False)
+        if settings.cache_url is None:
+            await stack.enter_async_context(ValkeyServer(settings.data_dir, "cache", persistent=False))
         stores = await _open_read_models(settings, stack)
+        store = await _open_log(settings, stack, url, metrics, await _checkpointed(stores))
         client = await stack.enter_async_context(GuardedClient())
         registry = ToolRegistry(store, RegistryGauges(metrics))
         projectors = [
@@ -126,7 +136,7 @@ async def open_for_verification(settings: Settings) -> AsyncIterator[Verifiable]
     Where none runs, the embedded log is started for the time of the verification.
     """
     async with AsyncExitStack() as stack:
-        log = await _open_log(settings, stack, Metrics(), beside_owner=True)
+        log = await _open_log(settings, stack, await _log_url(settings, stack, beside_owner=True), Metrics())
         stores = await _open_read_models(settings, stack, read_only=True)
         yield Verifiable(log, stores.by_name)
 
@@ -166,14 +176,36 @@ def _wire(
 
 
 async def _open_log(
-    settings: Settings, stack: AsyncExitStack, metrics: Metrics, *, beside_owner: bool = False
+    settings: Settings,
+    stack: AsyncExitStack,
+    url: str,
+    metrics: Metrics,
+    checkpointed: Position | None = None,
 ) -> RedisEventStore:
-    url = await _log_url(settings, stack, beside_owner=beside_owner)
-    if settings.cache_url is None and not beside_owner:
-        await stack.enter_async_context(ValkeyServer(settings.data_dir, "cache", persistent=False))
-    durability = Durability(settings.durability)
-    store = RedisEventStore(url, settings.deployment, durability=durability, appended=metrics.observe_append)
+    """The store; for the program itself (`checkpointed` is given) it minds the watermark."""
+    mark = None
+    if checkpointed is not None and settings.redis_url is None:
+        mark = WatermarkFile(settings.data_dir / "log", settings.deployment)
+    store = RedisEventStore(
+        url,
+        settings.deployment,
+        durability=Durability(settings.durability),
+        acknowledged=checkpointed or START,
+        watermark=mark,
+        appended=metrics.observe_append,
+    )
     return await stack.enter_async_context(store)
+
+
+async def _checkpointed(stores: ReadModelStores) -> Position:
+    """The highest position that a read model says to have applied. One that does not answer is passed over."""
+    highest = START
+    for name, store in stores.by_name.items():
+        try:
+            highest = max(highest, await store.checkpoint())
+        except Unavailable as error:
+            _log.warning("the checkpoint of read model %s is unknown at the start: %s", name, error)
+    return highest
 
 
 async def _log_url(settings: Settings, stack: AsyncExitStack, *, beside_owner: bool) -> str:

@@ -25,7 +25,8 @@ def _options(
 
 def main() -> None:
     """Run the command that the arguments name; ends the process with its exit status (see `api/cli/output.py`)."""
-    from api.cli.doctor import doctor  # noqa: PLC0415 - nothing is loaded when somebody only imports the package
+    from api.cli.accept_loss import accept_loss  # noqa: PLC0415 - nothing is loaded when somebody only imports this
+    from api.cli.doctor import doctor  # noqa: PLC0415 - as above
     from api.cli.events import tail  # noqa: PLC0415 - as above
     from api.cli.import_ import import_  # noqa: PLC0415 - as above
     from api.cli.replay import replay  # noqa: PLC0415 - as above
@@ -46,6 +47,7 @@ def main() -> None:
     program.add_typer(events, name="events")
     events.command()(tail)
     events.command()(verify)
+    events.command("accept-loss")(accept_loss)
     program.command()(replay)
     program.command()(doctor)
     sys.exit(program(prog_name="chronicle"))

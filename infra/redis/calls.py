@@ -5,7 +5,7 @@ those of RESP2 without a client's own parsing: lists, bytes and integers.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,6 +23,8 @@ LIBRARY_VERSION = 1
 """Rises when the meaning of a function's arguments or replies changes; the digest tells every other change."""
 
 Call: TypeAlias = tuple[str | bytes | int, ...]
+
+_LOSS = "loss:"
 
 _WRITTEN, _REPEATED, _CONFLICT, _MISMATCH = 1, 2, 3, 4
 
@@ -158,6 +160,22 @@ def open_run(keys: Keys, run_id: str, log_id: UUID) -> Call:
     """The call that compares head and log, and raises the epoch once for a run of the server."""
     touched = (keys.log, keys.head, keys.epoch, keys.meta, keys.index_prefix)
     return ("FCALL", library().function("open_run"), len(touched), *touched, run_id, str(log_id))
+
+
+def accept_loss(keys: Keys, kept: Position, lost: Position, at: str) -> Call:
+    """The call that records as a fact that the operator gave up what followed `kept`, up to `lost`."""
+    return ("HSET", keys.meta, f"{_LOSS}{kept}", f"{lost} {at}")
+
+
+def loss_is_accepted(meta: Mapping[bytes, bytes], lost: Position) -> bool:
+    """Whether `{s}:meta` says that this position was given up."""
+    for name, value in meta.items():
+        prefix, _, kept = name.decode().partition(":")
+        if f"{prefix}:" == _LOSS:
+            last = Position.parse(value.decode().partition(" ")[0])
+            if Position.parse(kept).sequence < lost.sequence <= last.sequence and lost.epoch <= last.epoch:
+                return True
+    return False
 
 
 def load(keys: Keys, aggregate_id: UUID, offset: int, limit: int) -> Call:

@@ -15,6 +15,8 @@ from domain.errors import Unavailable
 from domain.recorded import START, Position
 from infra.redis import calls
 from infra.redis.client import Wire, refusal
+from infra.redis.record import content_hash
+from infra.redis.watermark import Watermark
 
 
 class Durability(StrEnum):
@@ -38,14 +40,16 @@ class ServerRun:
     run_id: str
     epoch: int
     head: Position
+    loss_accepted: bool = False
+    """The log ends before the watermark, and the operator accepted that."""
 
 
 async def open_run(
-    wire: Wire, keys: calls.Keys, durability: Durability, acknowledged: Position, log_id: UUID
+    wire: Wire, keys: calls.Keys, durability: Durability, acknowledged: Watermark, log_id: UUID
 ) -> ServerRun:
     """Check the server behind `wire` and open its log for appending.
 
-    `acknowledged` is the last position that this deployment knows to have been acknowledged. `log_id` names the log
+    `acknowledged` is the last event that this deployment knows to have been acknowledged. `log_id` names the log
     if it is new. Raises UnsafeServer, ServerRefused or Unavailable.
     """
     try:
@@ -54,10 +58,10 @@ async def open_run(
         run_id = await _run_id(wire)
         epoch, sequence, entry_epoch = await wire.call(*calls.open_run(keys, run_id, log_id))
         head = Position(sequence, entry_epoch) if sequence else START
-        await _check_acknowledged(wire, keys, acknowledged, head)
+        accepted = await _check_acknowledged(wire, keys, acknowledged, head)
     except ResponseError as error:
         raise _damage(error) or refusal(error) from error
-    return ServerRun(run_id, epoch, head)
+    return ServerRun(run_id, epoch, head, accepted)
 
 
 async def _check_settings(wire: Wire, durability: Durability) -> None:
@@ -120,18 +124,37 @@ async def _run_id(wire: Wire) -> str:
     )
 
 
-async def _check_acknowledged(wire: Wire, keys: calls.Keys, acknowledged: Position, head: Position) -> None:
-    if acknowledged == START:
-        return
-    reply = await wire.call("XRANGE", keys.log, acknowledged.sequence, acknowledged.sequence)
+async def _check_acknowledged(wire: Wire, keys: calls.Keys, mark: Watermark, head: Position) -> bool:
+    """Whether the watermark is lost and the operator accepted it. Raises UnsafeServer if it is lost and nobody did."""
+    wanted = mark.position
+    if wanted == START or await _is_trimmed(wire, keys, wanted):
+        return False
+    reply = await wire.call("XRANGE", keys.log, wanted.sequence, wanted.sequence)
     found = calls.position_of(reply[0][0]) if reply else None
-    if found != acknowledged:
-        message = (
-            f"The server came back without events that were acknowledged: position {acknowledged} "
-            f"{'is missing' if found is None else f'is now {found}'}, and its log ends at {head}. "
-            "Nothing is appended to it. Restore the log from a backup or from the archive, or start a new deployment."
-        )
+    if found == wanted:
+        if mark.content_hash in {"", content_hash(reply[0][1][1])}:
+            return False
+        message = f"Position {wanted} holds another event than the one that was acknowledged there. Restore the log."
         raise UnsafeServer(message)
+    if await _is_accepted(wire, keys, wanted):
+        return True
+    there = "is missing" if found is None else f"is now {found}"
+    message = (
+        f"The server came back without events that were acknowledged: position {wanted} {there}, and its log ends at "
+        f"{head}. Nothing is appended to it. Restore the log from a backup (`chronicle restore`). If there is none, "
+        f"accept the loss for good: `chronicle events accept-loss {wanted}`."
+    )
+    raise UnsafeServer(message)
+
+
+async def _is_trimmed(wire: Wire, keys: calls.Keys, position: Position) -> bool:
+    # What was trimmed lies in the archive, and the log's last entry is always kept: so nothing behind it is lost.
+    return position.sequence <= int(await wire.call("HGET", keys.meta, "trimmed") or 0)
+
+
+async def _is_accepted(wire: Wire, keys: calls.Keys, lost: Position) -> bool:
+    meta = await wire.call("HGETALL", keys.meta)
+    return calls.loss_is_accepted(dict(zip(meta[::2], meta[1::2], strict=True)), lost)
 
 
 def _damage(error: ResponseError) -> UnsafeServer | None:

@@ -1,7 +1,7 @@
-"""The log as the bytes that are stored, for whoever verifies or copies it: reads alone, from any server that answers.
+"""The log as the bytes that are stored, for whoever verifies, copies or restores it, on any server that answers.
 
 Unlike the store it opens no run, loads no function and refuses no damage, so it also reads what the store refuses to
-append to. It never repairs and never writes.
+append to. It never repairs anything.
 """
 
 import re
@@ -89,6 +89,29 @@ class RawLog:
             yield [UUID(hex=name.decode()[len(prefix) :]) for name in names]
             if cursor == b"0":
                 return
+
+    async def last_of_epoch(self, position: Position) -> Position:
+        """The last entry before a position that its own run of the server, or an earlier one, wrote."""
+        before = position.sequence - 1
+        while before > 0:
+            call = ("XREVRANGE", self.keys.log, before, "-", "COUNT", PAGE_EVENTS)
+            found = [calls.position_of(item[0]) for item in await read_call(self._client, *call)]
+            if not found:
+                break
+            for each in found:
+                if each.epoch <= position.epoch:
+                    return each
+            before = found[-1].sequence - 1
+        return START
+
+    async def entry(self, sequence: int) -> Sequence[Any] | None:
+        """The stored entry of a sequence number, None if there is none."""
+        page = await self.page(sequence - 1, sequence, 1)
+        return page[0] if page else None
+
+    async def send(self, call: calls.Call) -> None:
+        """Send a call that may be sent twice."""
+        await read_call(self._client, *call)
 
     async def _at_once(self, asked: Sequence[calls.Call], *, transaction: bool = False) -> list[Any]:
         pipeline = self._client.pipeline(transaction=transaction)

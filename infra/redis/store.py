@@ -34,6 +34,7 @@ from infra.redis.client import (
 from infra.redis.codec import EventCodec
 from infra.redis.feed import BACKOFF_MAX_S, BACKOFF_MIN_S, BATCH_EVENTS_MAX, LiveFeed
 from infra.redis.group_commit import GroupCommit
+from infra.redis.watermark import Watermark, WatermarkFile, WatermarkWriter
 
 PAGE_EVENTS_MAX = 1000
 CLOSE_TIMEOUT_S = 10.0
@@ -45,9 +46,9 @@ class RedisEventStore:
     """The log of one deployment. Use it as an async context manager; one per process is enough.
 
     `url` is redis://, rediss:// or unix://. `deployment` names the log: all keys carry it as their hash tag.
-    `acknowledged` is the last position known to have been acknowledged (START: none), for instance from a watermark
-    file: a server whose log no longer has it is refused. `new_id` makes event ids. `appended` is told of each append
-    that was written: how many events, and the seconds until they were acknowledged.
+    `acknowledged` is the last position known to have been acknowledged (START: none), for instance a checkpoint, and
+    `watermark` the file that keeps it: a server whose log no longer has it is refused. `new_id` makes event ids.
+    `appended` is told of each append that was written: how many events, and the seconds until they were acknowledged.
 
     Entering raises UnsafeServer with what to change, or Unavailable.
     """
@@ -59,6 +60,7 @@ class RedisEventStore:
         *,
         durability: Durability = Durability.ALWAYS,
         acknowledged: Position = START,
+        watermark: WatermarkFile | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
         new_id: Callable[[], UUID] = uuid4,
         appended: Callable[[int, float], None] | None = None,
@@ -75,10 +77,16 @@ class RedisEventStore:
         self._feed = LiveFeed(self._keys, lambda: self._wire("feed"), self._codec)
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
-        self.acknowledged = acknowledged
-        """The last position that this process knows to be in the log for good."""
+        self._mark = Watermark(acknowledged)
+        self._watermark = watermark
+        self._marks = WatermarkWriter(watermark)
         self.server_run: ServerRun | None = None
         """The server run that appends go to, once it passed the checks."""
+
+    @property
+    def acknowledged(self) -> Position:
+        """The last position that this process knows to be in the log for good."""
+        return self._mark.position
 
     @property
     def queued(self) -> int:
@@ -92,6 +100,10 @@ class RedisEventStore:
 
     async def __aenter__(self) -> Self:
         try:
+            if self._watermark is not None:
+                kept = await self._watermark.read()
+                if kept.position >= self.acknowledged:
+                    self._mark = kept
             await self._commits.connect()
         except BaseException:
             await self._reads.aclose()
@@ -100,6 +112,7 @@ class RedisEventStore:
         self._running = [
             self._tasks.create_task(self._commits.run(), name="event store: group commit"),
             self._tasks.create_task(self._feed.run(), name="event store: live feed"),
+            self._tasks.create_task(self._marks.run(), name="event store: watermark"),
         ]
         return self
 
@@ -107,18 +120,20 @@ class RedisEventStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._commits.close()
-        commits, feed = self._running
+        commits, feed, marks = self._running
         feed.cancel()
         try:
             await asyncio.wait([commits], timeout=CLOSE_TIMEOUT_S)
         finally:
             commits.cancel()
+            marks.cancel()
             try:
                 # The body's own error passes by: a task group would wrap it.
                 cancelled = isinstance(error, asyncio.CancelledError)
                 await self._tasks.__aexit__(*((kind, error, trace) if cancelled else (None, None, None)))
             finally:
                 await self._reads.aclose()
+                await self._marks.close()
 
     async def append(self, append: Append) -> Appended:
         """Append all events of `append`, or none.
@@ -127,8 +142,13 @@ class RedisEventStore:
         (written once or not at all: retry with the same claim).
         """
         started = perf_counter()
-        appended = await self._commits.append(self._packed(append))
-        self.acknowledged = max(self.acknowledged, appended.position)
+        packed = self._packed(append)
+        appended = await self._commits.append(packed)
+        if appended.position > self.acknowledged:
+            # A repeated append packed other bytes than the first one, so their hash would be wrong.
+            found = "" if appended.repeated else record.packed_hash(packed.records[-1])
+            self._mark = Watermark(appended.position, found)
+            self._marks.tell(self._mark)
         if self._appended is not None and not appended.repeated:
             self._appended(len(append.events), perf_counter() - started)
         return appended
@@ -227,7 +247,11 @@ class RedisEventStore:
         return Wire(self._url, call_timeout_s=self._call_timeout_s, name=f"chronicle-{purpose}")
 
     async def _open(self, wire: Wire) -> None:
-        self.server_run = await open_run(wire, self._keys, self.durability, self.acknowledged, self._new_id())
+        run = await open_run(wire, self._keys, self.durability, self._mark, self._new_id())
+        if run.loss_accepted:
+            self._mark = Watermark(run.head)
+            self._marks.tell(self._mark)
+        self.server_run = run
 
     def _packed(self, append: Append) -> calls.PackedAppend:
         if not append.events:
