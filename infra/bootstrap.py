@@ -43,6 +43,7 @@ from infra.metrics import Metrics, ProjectorGauges, RegistryGauges
 from infra.redis.checks import Durability
 from infra.redis.owner import DirectoryInUse
 from infra.redis.raw_log import RawLog
+from infra.redis.segments import SegmentDirectory
 from infra.redis.store import RedisEventStore
 from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
@@ -146,7 +147,8 @@ async def open_log_tools(settings: Settings) -> AsyncIterator[LogTools]:
     """The log as stored, for a second process or where none runs; the log's server is not checked, only read."""
     async with AsyncExitStack() as stack:
         url = await _log_url(settings, stack, beside_owner=True)
-        yield LogTools(await stack.enter_async_context(RawLog(url, settings.deployment)))
+        log = await stack.enter_async_context(RawLog(url, settings.deployment))
+        yield LogTools(log, SegmentDirectory(settings.data_dir / "archive" / settings.deployment))
 
 
 def _wire(

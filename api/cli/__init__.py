@@ -26,6 +26,7 @@ def _options(
 def main() -> None:
     """Run the command that the arguments name; ends the process with its exit status (see `api/cli/output.py`)."""
     from api.cli.accept_loss import accept_loss  # noqa: PLC0415 - nothing is loaded when somebody only imports this
+    from api.cli.backup import backup, export, restore  # noqa: PLC0415 - as above
     from api.cli.doctor import doctor  # noqa: PLC0415 - as above
     from api.cli.events import tail  # noqa: PLC0415 - as above
     from api.cli.import_ import import_  # noqa: PLC0415 - as above
@@ -49,5 +50,8 @@ def main() -> None:
     events.command()(verify)
     events.command("accept-loss")(accept_loss)
     program.command()(replay)
+    events.command()(export)
+    program.command()(backup)
+    program.command()(restore)
     program.command()(doctor)
     sys.exit(program(prog_name="chronicle"))

@@ -54,7 +54,8 @@ async def open_run(
     """
     try:
         await _check_settings(wire, durability)
-        await _ensure_library(wire)
+        await ensure_library(wire, calls.library())
+        await _check_restored(wire, keys)
         run_id = await _run_id(wire)
         epoch, sequence, entry_epoch = await wire.call(*calls.open_run(keys, run_id, log_id))
         head = Position(sequence, entry_epoch) if sequence else START
@@ -93,8 +94,8 @@ async def _setting(wire: Wire, setting: str) -> str:
     return reply[1].decode() if reply else "unknown"
 
 
-async def _ensure_library(wire: Wire) -> None:
-    library = calls.library()
+async def ensure_library(wire: Wire, library: calls.Library) -> None:
+    """Load a function library unless the server has it. Raises UnsafeServer if it has another one of that name."""
     for _ in range(2):
         for found in await wire.call("FUNCTION", "LIST", "LIBRARYNAME", library.name, "WITHCODE"):
             values = dict(zip(found[::2], found[1::2], strict=True))
@@ -111,6 +112,15 @@ async def _ensure_library(wire: Wire) -> None:
             # Another program loaded it between the two calls: look at it once more.
             if "already exists" not in str(error):
                 raise
+
+
+async def _check_restored(wire: Wire, keys: calls.Keys) -> None:
+    if await wire.call("HGET", keys.meta, "restoring"):
+        message = (
+            "A restore into this log was begun and not finished. Run the same `chronicle restore` again: it goes on "
+            "where it ended."
+        )
+        raise UnsafeServer(message)
 
 
 async def _run_id(wire: Wire) -> str:

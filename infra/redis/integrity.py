@@ -16,6 +16,9 @@ from infra.redis import calls
 from infra.redis.codec import EventCodec
 from infra.redis.record import RecordDamaged
 
+EPOCH_MAX = 2**53
+"""The functions on the server are exact up to here."""
+
 
 class EntriesMissing(RecordDamaged):
     """The position has no entry, though later ones exist or it was acknowledged."""
@@ -76,18 +79,23 @@ class IndexPart:
         return None
 
 
+class ArchiveDamaged(RecordDamaged):
+    """The segment that holds the position cannot be read."""
+
+    code = "archive_damaged"
+
+
 class LogCheck:
-    """Checks a log, part by part. `after` is what lies before the first part: entries that were archived and trimmed.
+    """Checks a log from its first entry on, part by part.
 
     `epoch_max` is the server's epoch, above which no entry can be.
     """
 
-    def __init__(self, epoch_max: int, after: Position = START) -> None:
+    def __init__(self, epoch_max: int = EPOCH_MAX) -> None:
         self._epoch_max = epoch_max
         self._codec = EventCodec()
-        self._whole = after == START
         self._time_us = 0
-        self.position = after
+        self.position = START
         self.events = 0
         self.versions: dict[UUID, int] = {}
 
@@ -126,7 +134,7 @@ class LogCheck:
             )
             raise TimeWentBack(position, problem)
         aggregate_id, version = stored.record.aggregate_id, stored.record.version
-        before = self.versions.get(aggregate_id, 0 if self._whole else version - 1)
+        before = self.versions.get(aggregate_id, 0)
         if version != before + 1:
             problem = (
                 f"is version {version} of aggregate {aggregate_id}, which was at {before}. Restore the log."

@@ -5,18 +5,21 @@ append to. It never repairs anything.
 """
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from domain.errors import Unavailable
+from domain.errors import InvalidInput, Unavailable
 from domain.recorded import START, Position
 from infra.redis import calls
-from infra.redis.client import read_call, reading_client
+from infra.redis.archive_calls import archive_library
+from infra.redis.checks import ensure_library
+from infra.redis.client import Wire, read_call, reading_client, refusal
 
 PAGE_EVENTS = 500
 LISTS_PER_CALL = 500
@@ -25,11 +28,17 @@ LISTS_PER_CALL = 500
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What the server says of its log, in one instant. `trimmed` is the last sequence that is in the archive alone."""
+    """What the server says of its log, in one instant.
+
+    Segments hold everything up to the sequence `archived`; up to `trimmed` they alone do.
+    """
 
     head: int
     epoch: int
     trimmed: int
+    archived: int
+    archived_digest: str
+    log_id: str
     last: Position
 
 
@@ -37,6 +46,7 @@ class RawLog:
     """One deployment's log on a server. Use it as an async context manager. Every call raises Unavailable."""
 
     def __init__(self, url: str, deployment: str) -> None:
+        self._url = url
         self.keys = calls.Keys(deployment)
         self._client = reading_client(url)
 
@@ -51,17 +61,26 @@ class RawLog:
     async def state(self) -> LogState:
         """Head, epoch and last entry of the same instant."""
         keys = self.keys
-        head, epoch, trimmed, tail = await self._at_once(
+        head, epoch, meta, tail = await self._at_once(
             [
                 ("GET", keys.head),
                 ("GET", keys.epoch),
-                ("HGET", keys.meta, "trimmed"),
+                ("HMGET", keys.meta, "trimmed", "archived", "archived_digest", "log_id"),
                 calls.read_backwards(keys, None, 1),
             ],
             transaction=True,
         )
         last = calls.position_of(tail[0][0]) if tail else START
-        return LogState(int(head or 0), int(epoch or 0), int(trimmed or 0), last)
+        trimmed, archived, digest, log_id = (value or b"" for value in meta)
+        return LogState(
+            head=int(head or 0),
+            epoch=int(epoch or 0),
+            trimmed=int(trimmed or 0),
+            archived=int(archived or 0),
+            archived_digest=digest.decode(),
+            log_id=log_id.decode(),
+            last=last,
+        )
 
     async def page(self, after: int, until: int, limit: int = PAGE_EVENTS) -> list[Sequence[Any]]:
         """Entries as they are stored, above one sequence and up to another."""
@@ -112,6 +131,30 @@ class RawLog:
     async def send(self, call: calls.Call) -> None:
         """Send a call that may be sent twice."""
         await read_call(self._client, *call)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Callable[[calls.Call], Awaitable[int]]]:
+        """A connection for calls of the archive's functions, none of which is sent twice.
+
+        What it yields raises InvalidInput where a function refused, Unavailable and OutcomeUnknown.
+        """
+        async with Wire(self._url, name="chronicle-archive") as wire:
+            await wire.connect()
+            try:
+                await ensure_library(wire, archive_library())
+            except ResponseError as error:
+                raise refusal(error) from error
+
+            async def send(call: calls.Call) -> int:
+                try:
+                    return int(await wire.call(*call))
+                except ResponseError as error:
+                    word, _, text = str(error).partition(" ")
+                    if word == "CHRONICLE_REFUSED":
+                        raise InvalidInput(f"Refused: {text}.") from error
+                    raise refusal(error) from error
+
+            yield send
 
     async def _at_once(self, asked: Sequence[calls.Call], *, transaction: bool = False) -> list[Any]:
         pipeline = self._client.pipeline(transaction=transaction)

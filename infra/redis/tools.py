@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from domain.errors import InvalidInput
 from domain.recorded import START, Position
 from infra.redis import calls
+from infra.redis.backup import BackedUp, backup, export
 from infra.redis.raw_log import RawLog
+from infra.redis.restore import BackupDirectory, ExportFile, restore
+from infra.redis.segments import SegmentDirectory
 from infra.redis.verify import Report, VerifiedLog, verify_log
 
 
@@ -15,10 +19,23 @@ class LogTools:
     """The tools for one deployment's log."""
 
     log: RawLog
+    archive: SegmentDirectory
 
     async def verify(self, report: Report) -> VerifiedLog:
         """Read everything and name the first bad position."""
-        return await verify_log(self.log, report)
+        return await verify_log(self.log, self.archive, report)
+
+    async def backup(self, directory: Path, report: Report) -> BackedUp:
+        """Copy the log into an empty directory."""
+        return await backup(self.log, self.archive, directory, report)
+
+    async def export(self, file: Path, report: Report) -> BackedUp:
+        """Write the log as lines of JSON into a new file."""
+        return await export(self.log, self.archive, file, report)
+
+    async def restore(self, source: Path, report: Report, *, ndjson: bool) -> BackedUp:
+        """Fill an empty log from a backup or from an export."""
+        return await restore(self.log, ExportFile(source) if ndjson else BackupDirectory(source), report)
 
     async def accept_loss(self, lost: Position) -> Position:
         """Record that everything up to the position that the log no longer has is given up; answers what was kept.

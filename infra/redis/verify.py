@@ -9,9 +9,12 @@ from typing import TypeAlias
 from uuid import UUID
 
 from domain.recorded import START, Position
-from infra.redis.integrity import IndexPart, LogCheck, missing
+from infra.redis.integrity import ArchiveDamaged, IndexPart, LogCheck, missing
 from infra.redis.raw_log import LISTS_PER_CALL, LogState, RawLog
 from infra.redis.record import RecordDamaged
+from infra.redis.segment import SegmentDamaged
+from infra.redis.segments import SegmentDirectory
+from infra.redis.stored import stored_entries
 
 Report: TypeAlias = Callable[[int, int], None]
 """Told how many events are done, and of how many."""
@@ -26,12 +29,13 @@ class VerifiedLog:
     problem: RecordDamaged | None
 
 
-async def verify_log(log: RawLog, report: Report) -> VerifiedLog:
-    """Check every entry and every index list. Raises Unavailable if the server does not answer."""
+async def verify_log(log: RawLog, archive: SegmentDirectory, report: Report) -> VerifiedLog:
+    """Check every entry, every segment and every index list. Raises Unavailable if the server does not answer."""
     state = await log.state()
-    check = LogCheck(state.epoch, Position(state.trimmed, 0) if state.trimmed else START)
+    check = LogCheck(state.epoch)
     problem = (
-        await _entries(log, state, check, report)
+        await _entries(log, archive, state, check, report)
+        or await _segments(archive, state)
         or _end(state, check)
         or await _known_lists(log, check)
         or await _unknown_lists(log, check)
@@ -39,14 +43,36 @@ async def verify_log(log: RawLog, report: Report) -> VerifiedLog:
     return VerifiedLog(check.position, check.events, problem)
 
 
-async def _entries(log: RawLog, state: LogState, check: LogCheck, report: Report) -> RecordDamaged | None:
-    while entries := await log.page(check.position.sequence, state.last.sequence):
-        parts, bad_entry = check.take(entries)
-        bad_index = await _bad_index(log, parts)
-        # The index is asked about entries that stand before the bad one.
-        if found := bad_index or bad_entry:
-            return found
-        report(check.events, state.last.sequence - state.trimmed)
+async def _entries(
+    log: RawLog, archive: SegmentDirectory, state: LogState, check: LogCheck, report: Report
+) -> RecordDamaged | None:
+    try:
+        async for entries in stored_entries(log, archive, state.last.sequence):
+            parts, bad_entry = check.take(entries)
+            bad_index = await _bad_index(log, parts)
+            # The index is asked about entries that stand before the bad one.
+            if found := bad_index or bad_entry:
+                return found
+            report(check.events, state.last.sequence)
+    except RecordDamaged as error:
+        return error
+    except SegmentDamaged as error:
+        return ArchiveDamaged(Position(check.position.sequence + 1, 0), f"is archived, and: {error.message}")
+    return None
+
+
+async def _segments(archive: SegmentDirectory, state: LogState) -> RecordDamaged | None:
+    """Every segment up to the last one that the log's server knows of, also where the log still has its events."""
+    done = 0
+    try:
+        async for segment in archive.chain(state.archived):
+            done = segment.last.sequence
+    except SegmentDamaged as error:
+        return ArchiveDamaged(Position(done + 1, 0), f"is archived, and: {error.message}")
+    if done < state.archived:
+        return ArchiveDamaged(
+            Position(done + 1, 0), f"is archived, and no segment in '{archive.path}' holds it."
+        )
     return None
 
 
@@ -80,14 +106,10 @@ async def _known_lists(log: RawLog, check: LogCheck) -> RecordDamaged | None:
 
 
 async def _unknown_lists(log: RawLog, check: LogCheck) -> RecordDamaged | None:
-    """No list may be of an aggregate that has no event; where the log was trimmed, an old one may have none left."""
+    """No list may be of an aggregate that has no event."""
     async for ids in log.indexed():
         unknown = [each for each in ids if each not in check.versions]
-        problem = await _beyond(log, check, unknown)
-        if problem is not None and (state := await log.state()).trimmed:
-            sequence = problem.position.sequence if problem.position else 0
-            problem = None if sequence <= state.trimmed else problem
-        if problem is not None:
+        if problem := await _beyond(log, check, unknown):
             return problem
     return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ import pytest
 from domain.recorded import Position
 from infra.redis import calls, record
 from infra.redis.raw_log import RawLog
+from infra.redis.segments import SegmentDirectory
 from infra.redis.store import RedisEventStore
 from infra.redis.valkey import ValkeyServer
 from infra.redis.verify import VerifiedLog, verify_log
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.anyio
 
 NOTES = [UUID(int=number) for number in range(1, 4)]
 EVENTS = 30
+NO_ARCHIVE = SegmentDirectory(Path("/nonexistent"))
 
 
 async def filled(url: str, deployment: str) -> Position:
@@ -33,7 +36,7 @@ async def filled(url: str, deployment: str) -> Position:
 
 async def verified(url: str, deployment: str) -> VerifiedLog:
     async with RawLog(url, deployment) as log:
-        return await verify_log(log, lambda done, total: None)
+        return await verify_log(log, NO_ARCHIVE, lambda done, total: None)
 
 
 async def test_a_whole_log_passes_while_it_is_appended_to(
@@ -56,7 +59,7 @@ async def test_a_whole_log_passes_while_it_is_appended_to(
                 return state
 
         async with Busy(valkey_server.url, deployment) as busy:
-            found = await verify_log(busy, lambda done, total: None)
+            found = await verify_log(busy, NO_ARCHIVE, lambda done, total: None)
     assert found == VerifiedLog(last, EVENTS, None)
 
 

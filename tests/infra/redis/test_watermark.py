@@ -13,6 +13,7 @@ from domain.recorded import START, Appended, Position
 from infra.redis import watermark
 from infra.redis.checks import UnsafeServer
 from infra.redis.raw_log import RawLog
+from infra.redis.segments import SegmentDirectory
 from infra.redis.store import RedisEventStore
 from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
@@ -91,7 +92,7 @@ async def test_an_accepted_loss_is_no_longer_refused_and_the_next_one_is(tmp_pat
             async with opened(server, tmp_path):
                 pass
         async with RawLog(server.url, "d") as log:
-            assert await LogTools(log).accept_loss(missing) == end
+            assert await LogTools(log, SegmentDirectory(tmp_path / "archive")).accept_loss(missing) == end
         async with opened(server, tmp_path) as store:
             assert store.acknowledged == end
     kept = append_only_file(tmp_path).stat().st_size
@@ -122,20 +123,20 @@ async def test_a_loss_that_was_written_over_can_be_accepted(tmp_path: Path) -> N
             async with opened(server, tmp_path):
                 pass
         async with RawLog(server.url, "d") as log:
-            assert await LogTools(log).accept_loss(missing) == end
+            assert await LogTools(log, SegmentDirectory(tmp_path / "archive")).accept_loss(missing) == end
         async with opened(server, tmp_path) as store:
             assert (await store.append(append_of(uuid4(), 0))).position.sequence == 7
 
 
 async def test_only_what_is_missing_can_be_given_up(
-    store: RedisEventStore, valkey_server: ValkeyServer, deployment: str
+    store: RedisEventStore, valkey_server: ValkeyServer, deployment: str, tmp_path: Path
 ) -> None:
     """Accepting in advance would make a later loss pass silently."""
     position = (await store.append(append_of(uuid4(), 0))).position
     async with RawLog(valkey_server.url, deployment) as log:
         for wrong in (position, START):
             with pytest.raises(InvalidInput, match="nothing up to there is lost"):
-                await LogTools(log).accept_loss(wrong)
+                await LogTools(log, SegmentDirectory(tmp_path / "archive")).accept_loss(wrong)
 
 
 async def test_another_event_at_the_position_is_refused(tmp_path: Path) -> None:
