@@ -44,7 +44,7 @@ from infra.redis.checks import Durability
 from infra.redis.owner import DirectoryInUse
 from infra.redis.raw_log import RawLog
 from infra.redis.segments import SegmentDirectory
-from infra.redis.store import RedisEventStore
+from infra.redis.store import LogFiles, RedisEventStore
 from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
 from infra.redis.watermark import WatermarkFile
@@ -143,12 +143,16 @@ async def open_for_verification(settings: Settings) -> AsyncIterator[Verifiable]
 
 
 @asynccontextmanager
-async def open_log_tools(settings: Settings) -> AsyncIterator[LogTools]:
-    """The log as stored, for a second process or where none runs; the log's server is not checked, only read."""
+async def open_log_tools(settings: Settings, *, read_models: bool = False) -> AsyncIterator[LogTools]:
+    """The log as stored, for a second process or where none runs; the log's server is not checked, only read.
+
+    `read_models` opens them too, for who must know how far they are.
+    """
     async with AsyncExitStack() as stack:
         url = await _log_url(settings, stack, beside_owner=True)
         log = await stack.enter_async_context(RawLog(url, settings.deployment))
-        yield LogTools(log, SegmentDirectory(settings.data_dir / "archive" / settings.deployment))
+        stores = (await _open_read_models(settings, stack, read_only=True)).by_name if read_models else {}
+        yield LogTools(log, _archive(settings), stores)
 
 
 def _wire(
@@ -193,10 +197,14 @@ async def _open_log(
         settings.deployment,
         durability=Durability(settings.durability),
         acknowledged=checkpointed or START,
-        watermark=mark,
+        files=LogFiles(mark, _archive(settings)),
         appended=metrics.observe_append,
     )
     return await stack.enter_async_context(store)
+
+
+def _archive(settings: Settings) -> SegmentDirectory:
+    return SegmentDirectory(settings.data_dir / "archive" / settings.deployment)
 
 
 async def _checkpointed(stores: ReadModelStores) -> Position:

@@ -26,6 +26,7 @@ def _options(
 def main() -> None:
     """Run the command that the arguments name; ends the process with its exit status (see `api/cli/output.py`)."""
     from api.cli.accept_loss import accept_loss  # noqa: PLC0415 - nothing is loaded when somebody only imports this
+    from api.cli.archive import archive  # noqa: PLC0415 - as above
     from api.cli.backup import backup, export, restore  # noqa: PLC0415 - as above
     from api.cli.doctor import doctor  # noqa: PLC0415 - as above
     from api.cli.events import tail  # noqa: PLC0415 - as above
@@ -51,6 +52,7 @@ def main() -> None:
     events.command("accept-loss")(accept_loss)
     program.command()(replay)
     events.command()(export)
+    program.command()(archive)
     program.command()(backup)
     program.command()(restore)
     program.command()(doctor)

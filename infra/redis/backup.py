@@ -17,13 +17,12 @@ from infra.redis import ndjson, record
 from infra.redis.durable_file import write_durably
 from infra.redis.integrity import LogCheck
 from infra.redis.raw_log import RawLog
-from infra.redis.segment import BYTES_MAX, EVENTS_MAX, Entry
-from infra.redis.segments import SegmentDirectory
+from infra.redis.segment import Entry
+from infra.redis.segments import SegmentDirectory, chunks
 from infra.redis.stored import checked, stored_entries
 from infra.redis.verify import Report
 
 MANIFEST = "backup.json"
-_ENTRY_OVERHEAD = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +76,6 @@ async def export(log: RawLog, archive: SegmentDirectory, file: Path, report: Rep
     except OSError as error:
         raise InvalidInput(f"'{file}' cannot be written: {error.strerror}.") from error
     return BackedUp(state.last, content_hash, events)
-
-
-async def chunks(pages: AsyncIterator[list[Entry]]) -> AsyncIterator[list[Entry]]:
-    """Pages as the contents of segments: as many events as fit, the last one what is left."""
-    held: list[Entry] = []
-    size = 0
-    async for page in pages:
-        for entry in page:
-            length = _ENTRY_OVERHEAD + len(entry[1])
-            if held and (len(held) == EVENTS_MAX or size + length > BYTES_MAX):
-                yield held
-                held, size = [], 0
-            held.append(entry)
-            size += length
-    if held:
-        yield held
 
 
 async def _whole(log: RawLog, archive: SegmentDirectory, until: int) -> AsyncIterator[list[Entry]]:

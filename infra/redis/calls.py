@@ -184,14 +184,30 @@ def load(keys: Keys, aggregate_id: UUID, offset: int, limit: int) -> Call:
     return ("FCALL_RO", library().function("load"), 2, *touched, offset, limit, BYTES_PER_CALL_MAX)
 
 
-def loaded(reply: Sequence[Any]) -> tuple[int, list[StoredRecord]]:
-    """The aggregate's version and a page of its records. Raises RecordDamaged for what is missing or wrong."""
-    version, *entries = reply
-    for entry in entries:
-        if isinstance(entry, int):
+def absent(reply: Sequence[Any]) -> list[int]:
+    """The sequences on a page of an aggregate that the log does not have: trimmed, or lost."""
+    return [item for item in reply[1:] if isinstance(item, int)]
+
+
+def loaded(
+    reply: Sequence[Any], archived: Mapping[int, tuple[Position, bytes]] | None = None
+) -> tuple[int, list[StoredRecord]]:
+    """The aggregate's version and a page of its records; `archived` has those that were trimmed, by sequence.
+
+    Raises RecordDamaged for what is missing or wrong.
+    """
+    version, *items = reply
+    page = []
+    for item in items:
+        if not isinstance(item, int):
+            page.append(unpack(item[1], position_of(item[0])))
+        elif archived and item in archived:
+            position, value = archived[item]
+            page.append(unpack(value, position))
+        else:
             problem = "is named by its aggregate's index and missing from the log. Restore it from a backup."
-            raise RecordDamaged(Position(entry, 0), problem)
-    return version, [unpack(value, position_of(entry_id)) for entry_id, value in entries]
+            raise RecordDamaged(Position(item, 0), problem)
+    return version, page
 
 
 def read(keys: Keys, after: Position, limit: int, until: Position | None = None) -> Call:
@@ -211,8 +227,18 @@ def records(after: Position, reply: Sequence[Any]) -> list[StoredRecord]:
             there = "nothing" if found is None else f"{found}"
             message = f"Position {after} was read before, and the log has {there} there now. Read again from the start."
             raise HistoryChanged(message)
+    return records_on(after.sequence, entries)
+
+
+def read_on(keys: Keys, sequence: int, limit: int, until: Position | None = None) -> Call:
+    """The call for entries after a sequence number that the archive proved."""
+    return ("XRANGE", keys.log, sequence + 1, "+" if until is None else str(until), "COUNT", limit)
+
+
+def records_on(sequence: int, entries: Sequence[Any]) -> list[StoredRecord]:
+    """The records after a sequence number. Raises RecordDamaged for a gap."""
     read_records = [entry(item) for item in entries]
-    for number, stored in enumerate(read_records, after.sequence + 1):
+    for number, stored in enumerate(read_records, sequence + 1):
         if stored.position.sequence != number:
             problem = "is missing from the log. Restore it from a backup."
             raise RecordDamaged(Position(number, 0), problem)

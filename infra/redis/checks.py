@@ -16,7 +16,6 @@ from domain.recorded import START, Position
 from infra.redis import calls
 from infra.redis.client import Wire, refusal
 from infra.redis.record import content_hash
-from infra.redis.watermark import Watermark
 
 
 class Durability(StrEnum):
@@ -45,12 +44,18 @@ class ServerRun:
 
 
 async def open_run(
-    wire: Wire, keys: calls.Keys, durability: Durability, acknowledged: Watermark, log_id: UUID
+    wire: Wire,
+    keys: calls.Keys,
+    durability: Durability,
+    acknowledged: Position,
+    log_id: UUID,
+    acknowledged_hash: str = "",
 ) -> ServerRun:
     """Check the server behind `wire` and open its log for appending.
 
-    `acknowledged` is the last event that this deployment knows to have been acknowledged. `log_id` names the log
-    if it is new. Raises UnsafeServer, ServerRefused or Unavailable.
+    `acknowledged` is the last position that this deployment knows to have been acknowledged, and `acknowledged_hash`
+    the content hash of its event, if that is known. `log_id` names the log if it is new.
+    Raises UnsafeServer, ServerRefused or Unavailable.
     """
     try:
         await _check_settings(wire, durability)
@@ -59,7 +64,7 @@ async def open_run(
         run_id = await _run_id(wire)
         epoch, sequence, entry_epoch = await wire.call(*calls.open_run(keys, run_id, log_id))
         head = Position(sequence, entry_epoch) if sequence else START
-        accepted = await _check_acknowledged(wire, keys, acknowledged, head)
+        accepted = await _check_acknowledged(wire, keys, acknowledged, acknowledged_hash, head)
     except ResponseError as error:
         raise _damage(error) or refusal(error) from error
     return ServerRun(run_id, epoch, head, accepted)
@@ -134,15 +139,16 @@ async def _run_id(wire: Wire) -> str:
     )
 
 
-async def _check_acknowledged(wire: Wire, keys: calls.Keys, mark: Watermark, head: Position) -> bool:
+async def _check_acknowledged(
+    wire: Wire, keys: calls.Keys, wanted: Position, hash_wanted: str, head: Position
+) -> bool:
     """Whether the watermark is lost and the operator accepted it. Raises UnsafeServer if it is lost and nobody did."""
-    wanted = mark.position
     if wanted == START or await _is_trimmed(wire, keys, wanted):
         return False
     reply = await wire.call("XRANGE", keys.log, wanted.sequence, wanted.sequence)
     found = calls.position_of(reply[0][0]) if reply else None
     if found == wanted:
-        if mark.content_hash in {"", content_hash(reply[0][1][1])}:
+        if hash_wanted in {"", content_hash(reply[0][1][1])}:
             return False
         message = f"Position {wanted} holds another event than the one that was acknowledged there. Restore the log."
         raise UnsafeServer(message)

@@ -128,6 +128,11 @@ class RawLog:
         page = await self.page(sequence - 1, sequence, 1)
         return page[0] if page else None
 
+    async def recorded_segments(self) -> dict[str, str]:
+        """The digests of all segments that were recorded, by name."""
+        reply = await read_call(self._client, "HGETALL", self.keys.key("segments"))
+        return {name.decode(): digest.decode() for name, digest in zip(reply[::2], reply[1::2], strict=True)}
+
     async def send(self, call: calls.Call) -> None:
         """Send a call that may be sent twice."""
         await read_call(self._client, *call)

@@ -35,6 +35,7 @@ Entry: TypeAlias = tuple[Position, bytes]
 
 _LENGTH = struct.Struct(">I")
 _ENTRY = struct.Struct(">QI")
+ENTRY_OVERHEAD = _ENTRY.size
 _DIGEST_LENGTH = 32
 _LEVEL = 6
 

@@ -26,6 +26,7 @@ class SegmentDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._cached: OrderedDict[str, Segment] = OrderedDict()
+        self._ranges: list[tuple[tuple[int, int], str]] = []
 
     async def names(self) -> list[str]:
         """The names of all segments in order; empty if the directory is not there."""
@@ -75,9 +76,10 @@ class SegmentDirectory:
     async def entries(self, first: int, last: int, limit: int) -> list[Entry]:
         """Up to `limit` entries of a range of sequences, as many as there are from its beginning on."""
         found: list[Entry] = []
-        ranges = [(known, name) for name in await self.names() if (known := segment.range_of(name))]
-        at = bisect_left(ranges, first, key=lambda each: each[0][1])
-        for (start, _), name in ranges[at:]:
+        if not self._ranges or self._ranges[-1][0][1] < first:
+            self._ranges = [(known, name) for name in await self.names() if (known := segment.range_of(name))]
+        at = bisect_left(self._ranges, first, key=lambda each: each[0][1])
+        for (start, _), name in self._ranges[at:]:
             wanted = first + len(found)
             if start > wanted or wanted > last or len(found) >= limit:
                 break
@@ -85,7 +87,31 @@ class SegmentDirectory:
             found += held[wanted - start : min(last - start + 1, wanted - start + limit - len(found))]
         return found
 
+    async def discard(self, after: int) -> None:
+        """Remove segments that begin after a sequence: sealed, and never recorded. The caller holds the lock."""
+        for name in await self.names():
+            known = segment.range_of(name)
+            if known is not None and known[0] > after:
+                await anyio.to_thread.run_sync((self.path / name).unlink)
+        self._ranges, self._cached = [], OrderedDict()
+
     async def position(self, sequence: int) -> Position | None:
         """The position of a sequence number, None if no segment holds it."""
         found = await self.entries(sequence, sequence, 1)
         return found[0][0] if found else None
+
+
+async def chunks(pages: AsyncIterator[list[Entry]]) -> AsyncIterator[list[Entry]]:
+    """Pages as the contents of segments: as many events as fit, the last one what is left."""
+    held: list[Entry] = []
+    size = 0
+    async for page in pages:
+        for entry in page:
+            length = segment.ENTRY_OVERHEAD + len(entry[1])
+            if held and (len(held) == segment.EVENTS_MAX or size + length > segment.BYTES_MAX):
+                yield held
+                held, size = [], 0
+            held.append(entry)
+            size += length
+    if held:
+        yield held

@@ -14,14 +14,16 @@ waits, then ends every task. Nothing here decides anything about the domain.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
 
-from domain.errors import InvalidInput, Unavailable
+from domain.errors import HistoryChanged, InvalidInput, Unavailable
 from domain.recorded import START, Append, Appended, IdempotencyClaim, Position, RecordedEvent
 from infra.redis import calls, record
+from infra.redis.archived_reads import ArchivedReads
 from infra.redis.checks import Durability, ServerRun, open_run
 from infra.redis.client import (
     CALL_TIMEOUT_S,
@@ -34,6 +36,8 @@ from infra.redis.client import (
 from infra.redis.codec import EventCodec
 from infra.redis.feed import BACKOFF_MAX_S, BACKOFF_MIN_S, BATCH_EVENTS_MAX, LiveFeed
 from infra.redis.group_commit import GroupCommit
+from infra.redis.record import RecordDamaged
+from infra.redis.segments import SegmentDirectory
 from infra.redis.watermark import Watermark, WatermarkFile, WatermarkWriter
 
 PAGE_EVENTS_MAX = 1000
@@ -42,13 +46,22 @@ CLOSE_TIMEOUT_S = 10.0
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """What of a log lies in files of its own: the watermark, and the archive."""
+
+    watermark: WatermarkFile | None = None
+    archive: SegmentDirectory | None = None
+
+
 class RedisEventStore:
     """The log of one deployment. Use it as an async context manager; one per process is enough.
 
     `url` is redis://, rediss:// or unix://. `deployment` names the log: all keys carry it as their hash tag.
-    `acknowledged` is the last position known to have been acknowledged (START: none), for instance a checkpoint, and
-    `watermark` the file that keeps it: a server whose log no longer has it is refused. `new_id` makes event ids.
-    `appended` is told of each append that was written: how many events, and the seconds until they were acknowledged.
+    `acknowledged` is the last position known to have been acknowledged (START: none), for instance a checkpoint: a
+    server whose log no longer has it, or what `files.watermark` says, is refused. What was trimmed from the log is read
+    from `files.archive`. `new_id` makes event ids. `appended` is told of each append that was written: how many events,
+    and the seconds until they were acknowledged.
 
     Entering raises UnsafeServer with what to change, or Unavailable.
     """
@@ -60,11 +73,12 @@ class RedisEventStore:
         *,
         durability: Durability = Durability.ALWAYS,
         acknowledged: Position = START,
-        watermark: WatermarkFile | None = None,
+        files: LogFiles | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
         new_id: Callable[[], UUID] = uuid4,
         appended: Callable[[int, float], None] | None = None,
     ) -> None:
+        files = files or LogFiles()
         self._url = url
         self._keys = calls.Keys(deployment)
         self.durability = durability
@@ -73,13 +87,14 @@ class RedisEventStore:
         self._appended = appended
         self._codec = EventCodec()
         self._reads = reading_client(url)
+        self._archive = ArchivedReads(self._reads, self._keys, files.archive)
         self._commits = GroupCommit(self._keys, lambda: self._wire("append"), self._open)
         self._feed = LiveFeed(self._keys, lambda: self._wire("feed"), self._codec)
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
         self._mark = Watermark(acknowledged)
-        self._watermark = watermark
-        self._marks = WatermarkWriter(watermark)
+        self._watermark = files.watermark
+        self._marks = WatermarkWriter(files.watermark)
         self.server_run: ServerRun | None = None
         """The server run that appends go to, once it passed the checks."""
 
@@ -166,7 +181,8 @@ class RedisEventStore:
             if version_max is not None:
                 wanted = min(wanted, version_max - len(events))
             call = calls.load(self._keys, aggregate_id, len(events), wanted)
-            version, page = calls.loaded(await self._function_call(call))
+            reply = await self._function_call(call)
+            version, page = calls.loaded(reply, await self._archive.events(calls.absent(reply)))
             events += [self._codec.decode(stored) for stored in page]
             if not page or len(events) >= version:
                 break
@@ -183,13 +199,26 @@ class RedisEventStore:
             until = after
         limit = min(limit, PAGE_EVENTS_MAX)
         reply = await read_call(self._reads, *calls.read(self._keys, after, limit, until))
-        return [self._codec.decode(stored) for stored in calls.records(after, reply)]
+        try:
+            found = calls.records(after, reply)
+        except (HistoryChanged, RecordDamaged):
+            archived = await self._archive.after(after, limit, until)
+            if archived is None:
+                raise
+            found = archived
+        if not found and after == START:
+            found = await self._archive.after(after, limit, until) or []
+        return [self._codec.decode(stored) for stored in found]
 
     async def read_backwards(self, before: Position | None, *, limit: int) -> Sequence[RecordedEvent]:
         """Up to `limit` (at most 1,000) events before a position (None: from the end), newest first."""
         limit = min(limit, PAGE_EVENTS_MAX)
         reply = await read_call(self._reads, *calls.read_backwards(self._keys, before, limit))
-        return [self._codec.decode(calls.entry(item)) for item in reply]
+        found = [calls.entry(item) for item in reply]
+        lowest = found[-1].position if found else before
+        if lowest is not None and len(found) < limit and lowest.sequence > 1:
+            found += await self._archive.before(lowest.sequence, limit - len(found))
+        return [self._codec.decode(stored) for stored in found]
 
     async def head(self) -> Position:
         """The position of the last event, START if there is none."""
@@ -247,7 +276,10 @@ class RedisEventStore:
         return Wire(self._url, call_timeout_s=self._call_timeout_s, name=f"chronicle-{purpose}")
 
     async def _open(self, wire: Wire) -> None:
-        run = await open_run(wire, self._keys, self.durability, self._mark, self._new_id())
+        mark = self._mark
+        run = await open_run(
+            wire, self._keys, self.durability, mark.position, self._new_id(), mark.content_hash
+        )
         if run.loss_accepted:
             self._mark = Watermark(run.head)
             self._marks.tell(self._mark)

@@ -19,14 +19,22 @@ async def stored_entries(
     Raises EntriesMissing for a gap that the archive does not fill, and SegmentDamaged.
     """
     while after < until:
-        page: Sequence[Sequence[Any]] = await log.page(after, until)
-        if not page or calls.position_of(page[0][0]).sequence > after + 1:
+        page = _gapless(after, await log.page(after, until))
+        if not page:
             # Looked at after the log: what is trimmed meanwhile is in the archive by then.
             page = as_answered(await archive.entries(after + 1, until, PAGE_EVENTS))
         if not page:
             raise missing(after + 1, "and the archive does not hold it")
         yield page
         after = calls.position_of(page[-1][0]).sequence
+
+
+def _gapless(after: int, page: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """The entries of a page in front of its first gap; one that repeats a sequence is left for the checks."""
+    for number, item in enumerate(page):
+        if calls.position_of(item[0]).sequence > after + number + 1:
+            return page[:number]
+    return page
 
 
 def as_answered(entries: Sequence[Entry]) -> list[Sequence[Any]]:

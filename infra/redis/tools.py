@@ -1,17 +1,20 @@
 """What an operator does with a log beside the running program, or without one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from domain.errors import InvalidInput
 from domain.recorded import START, Position
 from infra.redis import calls
+from infra.redis.archive import Archived, seal, trim
 from infra.redis.backup import BackedUp, backup, export
 from infra.redis.raw_log import RawLog
 from infra.redis.restore import BackupDirectory, ExportFile, restore
 from infra.redis.segments import SegmentDirectory
 from infra.redis.verify import Report, VerifiedLog, verify_log
+from projections.ports import DocumentStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class LogTools:
 
     log: RawLog
     archive: SegmentDirectory
+    stores: Mapping[str, DocumentStore] = field(default_factory=dict)
+    """The read models by name, where they were opened: trimming asks how far they are."""
 
     async def verify(self, report: Report) -> VerifiedLog:
         """Read everything and name the first bad position."""
@@ -36,6 +41,17 @@ class LogTools:
     async def restore(self, source: Path, report: Report, *, ndjson: bool) -> BackedUp:
         """Fill an empty log from a backup or from an export."""
         return await restore(self.log, ExportFile(source) if ndjson else BackupDirectory(source), report)
+
+    async def seal(self, report: Report) -> Archived:
+        """Write every full segment that the archive does not hold yet."""
+        return await seal(self.log, self.archive, report)
+
+    async def trim(self) -> Archived:
+        """Remove from the log what is archived and applied by every read model."""
+        checkpoints = [await store.checkpoint() for store in self.stores.values()]
+        if not checkpoints:
+            raise InvalidInput("Nothing is trimmed without knowing how far the read models are.")
+        return await trim(self.log, self.archive, min(checkpoints))
 
     async def accept_loss(self, lost: Position) -> Position:
         """Record that everything up to the position that the log no longer has is given up; answers what was kept.

@@ -76,7 +76,7 @@ async def copied(request: pytest.FixtureRequest, full: LogTools, tmp_path: Path)
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several segments for few events."""
-    monkeypatch.setattr("infra.redis.backup.EVENTS_MAX", 16)
+    monkeypatch.setattr("infra.redis.segment.EVENTS_MAX", 16)
 
 
 async def test_a_restored_log_is_the_same_and_goes_on(

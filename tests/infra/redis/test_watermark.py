@@ -14,7 +14,7 @@ from infra.redis import watermark
 from infra.redis.checks import UnsafeServer
 from infra.redis.raw_log import RawLog
 from infra.redis.segments import SegmentDirectory
-from infra.redis.store import RedisEventStore
+from infra.redis.store import LogFiles, RedisEventStore
 from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
 from infra.redis.watermark import Watermark, WatermarkDamaged, WatermarkFile, WatermarkWriter
@@ -37,7 +37,7 @@ def append_only_file(data_dir: Path) -> Path:
 
 def opened(server: ValkeyServer, data_dir: Path) -> RedisEventStore:
     """A store as the program opens it."""
-    return RedisEventStore(server.url, "d", watermark=WatermarkFile(log_directory(data_dir), "d"))
+    return RedisEventStore(server.url, "d", files=LogFiles(WatermarkFile(log_directory(data_dir), "d")))
 
 
 async def test_a_cut_append_only_file_is_refused_unless_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_the_file_is_written_at_a_bounded_rate_and_at_the_end(
     monkeypatch.setattr(watermark, "WRITE_INTERVAL_S", 3600.0)
     file = WatermarkFile(tmp_path, deployment)
     appended: Appended | None = None
-    async with RedisEventStore(valkey_server.url, deployment, watermark=file) as store:
+    async with RedisEventStore(valkey_server.url, deployment, files=LogFiles(file)) as store:
         for _ in range(50):
             appended = await store.append(append_of(uuid4(), 0))
     assert appended is not None
