@@ -173,6 +173,24 @@ async def test_an_archiver_killed_at_any_step_loses_nothing(
     assert (await LogTools(log, directory).verify(quiet)).problem is None
 
 
+async def test_a_segment_that_was_never_recorded_is_sealed_anew(
+    store: RedisEventStore, log: RawLog, directory: SegmentDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed archiver of another release may have cut the log into other ranges; two that overlap are no chain."""
+    events = await whole(store)
+    with monkeypatch.context() as broken:
+        break_at(broken, "record")
+        with pytest.raises(Killed):
+            await seal(log, directory, quiet)
+    assert await directory.names() == ["0000000000000001-0000000000000010.segment"]
+    monkeypatch.setattr("infra.redis.segment.EVENTS_MAX", 7)
+    assert (await seal(log, directory, quiet)).archived == 49
+    assert len(await directory.names()) == 7
+    await trim(log, directory, events[-1].position)
+    assert await whole(store) == events
+    assert (await LogTools(log, directory).verify(quiet)).problem is None
+
+
 def break_at(broken: pytest.MonkeyPatch, step: str) -> None:
     """End before or after the second segment's write, before its record is sent or answered, and around the trim."""
     write, read, seen = SegmentDirectory.write, SegmentDirectory.read, []
