@@ -21,12 +21,19 @@ from api.guard import Guard, correlation_id
 from api.mcp.endpoint import mcp_endpoint
 from api.rest.routes import rest_routes
 from api.service_pages import service_pages
+from api.websocket.routes import websocket_extension
 from domain.errors import ChronicleError, Fault, InvalidInput
 from infra.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 
-EXTENSIONS: tuple[ExtensionFactory, ...] = (rest_routes, service_pages, graphql_extension, mcp_endpoint)
+EXTENSIONS: tuple[ExtensionFactory, ...] = (
+    rest_routes,
+    service_pages,
+    graphql_extension,
+    websocket_extension,
+    mcp_endpoint,
+)
 """Every transport of the program, in the order in which their routes are tried."""
 
 

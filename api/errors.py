@@ -164,12 +164,12 @@ def public_error(error: Exception) -> errors.ChronicleError:
 
 def row_of(error: errors.ChronicleError) -> ErrorRow:
     """The row of a public error: its class's, or of the nearest class above that has one."""
-    return next(TABLE[cls] for cls in type(error).__mro__ if cls in TABLE)
+    return TABLE[_in_table(error)]
 
 
 def code_of(error: errors.ChronicleError) -> str:
     """The stable word for programs: that of the class with the row, because its page explains it."""
-    return next(cls.code for cls in type(error).__mro__ if cls in TABLE)
+    return _in_table(error).code
 
 
 def problem(error: Exception, trace_id: str) -> dict[str, Any]:
@@ -212,6 +212,10 @@ def jsonrpc_error(error: Exception, trace_id: str) -> tuple[int, str, dict[str, 
         known.message,
         {"code": code_of(known), **_members(known), "trace_id": trace_id},
     )
+
+
+def _in_table(error: errors.ChronicleError) -> type[errors.ChronicleError]:
+    return next(cls for cls in type(error).__mro__ if issubclass(cls, errors.ChronicleError) and cls in TABLE)
 
 
 def _members(error: errors.ChronicleError) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def service_pages(runtime: Runtime) -> Extension:
         health = await runtime.health()
         parts = {"parts": dict(health.parts)}
         if health.ready:
-            return json_response({"ready": True, **parts})
+            return json_response({"ready": True, "degraded": health.degraded, **parts})
         waiting = ", ".join(f"{name}: {state}" for name, state in health.parts.items() if state != "ok")
         error = NotReady(f"Not ready yet ({waiting or 'starting'}).")
         trace_id = correlation_id(http.scope)

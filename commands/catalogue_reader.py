@@ -16,6 +16,7 @@ from domain.errors import NotFound
 from domain.identity import NamespaceSlug, aggregate_id
 from domain.principal import Scope
 from domain.reads import (
+    MIN_POSITION_WAIT_S,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAX,
     QUERY_LENGTH_MAX,
@@ -25,9 +26,6 @@ from domain.reads import (
     SearchQuery,
 )
 from domain.recorded import Position
-
-MIN_POSITION_WAIT_S = 5.0
-"""How long a read waits for the position that it must see, before it says that the projection is behind."""
 
 
 class Read(DefinitionModel):

@@ -25,6 +25,8 @@ from domain.errors import Conflict, NotFound
 from domain.identity import NamespaceSlug, federated_name
 from domain.principal import NamespaceSet, Scope
 from domain.prompt import PromptMessage
+from domain.reads import MIN_POSITION_WAIT_S
+from domain.recorded import Position
 from domain.resource import match_template
 
 MCP_PAGE_SIZE = 100
@@ -54,7 +56,15 @@ class Rendered:
     messages: Sequence[PromptMessage]
 
 
-class ListServed(DefinitionModel):
+class ServedRead(DefinitionModel):
+    """What each of these may ask: to see at least a position, which a command answered."""
+
+    min_position: str | None = Field(
+        default=None, description="Wait until this position is applied, at most 5 s"
+    )
+
+
+class ListServed(ServedRead):
     """Which page of what is served, and in which namespace (default: every one that the caller may see)."""
 
     namespace: NamespaceSlug | None = None
@@ -62,7 +72,7 @@ class ListServed(DefinitionModel):
     limit: int = Field(default=MCP_PAGE_SIZE, ge=1, le=MCP_PAGE_SIZE)
 
 
-class CallTool(DefinitionModel):
+class CallTool(ServedRead):
     """Call a served tool by name, or by the request's target."""
 
     namespace: NamespaceSlug | None = None
@@ -70,14 +80,14 @@ class CallTool(DefinitionModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class ReadResource(DefinitionModel):
+class ReadResource(ServedRead):
     """Read a served resource by URI, one that a served URI template matches too."""
 
     namespace: NamespaceSlug | None = None
     uri: str | None = None
 
 
-class RenderPrompt(DefinitionModel):
+class RenderPrompt(ServedRead):
     """Render a served prompt by name, or by the request's target."""
 
     namespace: NamespaceSlug | None = None
@@ -98,27 +108,29 @@ class McpService:
 
     async def list_tools(self, context: Context, query: ListServed) -> ServedPage:
         """A page of the tools that are served."""
-        return self._page(context, "tool", query)
+        return await self._page(context, "tool", query)
 
     async def list_resources(self, context: Context, query: ListServed) -> ServedPage:
         """A page of the resources with a URI."""
-        return self._page(context, "resource", query)
+        return await self._page(context, "resource", query)
 
     async def list_resource_templates(self, context: Context, query: ListServed) -> ServedPage:
         """A page of the resources with a URI template."""
-        return self._page(context, "resource", query, templates=True)
+        return await self._page(context, "resource", query, templates=True)
 
     async def list_prompts(self, context: Context, query: ListServed) -> ServedPage:
         """A page of the prompts that are served."""
-        return self._page(context, "prompt", query)
+        return await self._page(context, "prompt", query)
 
     async def call_tool(self, context: Context, call: CallTool) -> ToolResult:
         """Call a tool. Raises NotFound, and InvalidInput for arguments that its schema refuses."""
+        await self._wait(call)
         entry = self._resolve(context, "tool", call.namespace, call.name)
         return await self._tools.execute(entry, call.arguments, context.deadline_s)
 
     async def read_resource(self, context: Context, query: ReadResource) -> list[dict[str, Any]]:
         """The contents of a resource. Raises NotFound and RemoteFailure."""
+        await self._wait(query)
         if query.uri is None:
             entry = self._resolve(context, "resource", query.namespace, None)
             return await self._resources.read(entry, entry.key, {}, context.deadline_s)
@@ -135,6 +147,7 @@ class McpService:
 
     async def render_prompt(self, context: Context, query: RenderPrompt) -> Rendered:
         """A prompt with its arguments put in. Raises NotFound and InvalidInput."""
+        await self._wait(query)
         entry = self._resolve(context, "prompt", query.namespace, query.name)
         description = (entry.definition or {}).get("description")
         return Rendered(description, self._prompts.render(entry, query.arguments))
@@ -186,9 +199,15 @@ class McpService:
             row("prompt.render", "Render a prompt", "call", "prompts:read", RenderPrompt, self.render_prompt),
         ]
 
-    def _page(
+    async def _wait(self, query: ServedRead) -> None:
+        if query.min_position is not None:
+            position = Position.parse(query.min_position, "/min_position")
+            await self._registry.wait_for(position, MIN_POSITION_WAIT_S)
+
+    async def _page(
         self, context: Context, kind: Kind, query: ListServed, *, templates: bool = False
     ) -> ServedPage:
+        await self._wait(query)
         visible = context.visible.only(query.namespace)
         entries = self._registry.served(visible, kind)
         start = 0

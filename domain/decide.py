@@ -72,7 +72,7 @@ def register(
         return state
     way_out = "restore it" if state.retired else "revise it, or choose another name"
     present = "is retired" if state.retired else "exists"
-    raise AlreadyExists(f"{_name(state)} {present} already, as {state.id}; {way_out}.")
+    raise AlreadyExists(f"The {_name(state)} {present} already, as {state.id}; {way_out}.")
 
 
 def change(  # noqa: C901, PLR0912 - one flat case for each command
@@ -108,7 +108,7 @@ def change(  # noqa: C901, PLR0912 - one flat case for each command
             _trigger(state, "Retired", at)
         case Restore():
             if not state.retired:
-                raise IllegalTransition(f"{_name(state)} is not retired, so there is nothing to restore.")
+                raise IllegalTransition(f"The {_name(state)} is not retired, so there is nothing to restore.")
             _trigger(state, "Restored", at)
         case _:
             assert_never(command)
@@ -147,9 +147,7 @@ def _revise(
     state: Definition, wanted: DefinitionContent, provenance: dict[str, str], circumstances: Circumstances
 ) -> None:
     if wanted.key != state.key:
-        message = (
-            f"{_name(state)} cannot become '{wanted.key}': a definition keeps its name. Register a new one."
-        )
+        message = f"The {_name(state)} cannot become '{wanted.key}': a definition keeps its name. Register a new one."
         raise InvalidInput(message, [Fault("/definition", message)])
     content = wanted.content()
     content_hash = definition_hash(content)
@@ -162,7 +160,9 @@ def _revise(
         return
     approved = circumstances.approval == "auto"
     if not approved and len(state.proposals) >= PROPOSALS_MAX:
-        raise Conflict(f"{_name(state)} has {PROPOSALS_MAX} open proposals; approve or reject some first.")
+        raise Conflict(
+            f"The {_name(state)} has {PROPOSALS_MAX} open proposals; approve or reject some first."
+        )
     _trigger(
         state,
         "Revised",
@@ -179,7 +179,7 @@ def _roll_back(state: Definition, number: int, circumstances: Circumstances) -> 
     if state.served_revision is not None and not state.proposals:
         served = _revision(state, state.served_revision)
         if served.content_hash == old.content_hash:
-            raise IllegalTransition(f"{_name(state)} serves the content of revision {number} already.")
+            raise IllegalTransition(f"The {_name(state)} serves the content of revision {number} already.")
     # Approval is of content: what was approved once needs no second approval.
     known_good = any(r.state == "approved" and r.content_hash == old.content_hash for r in state.revisions)
     _trigger(
@@ -197,34 +197,36 @@ def _proposal(state: Definition, number: int, expected_hash: str | None) -> Revi
     revision = _revision(state, number)
     if expected_hash is not None and expected_hash != revision.content_hash:
         raise Conflict(
-            f"Revision {number} of {_name(state)} has the hash {revision.content_hash}, not {expected_hash[:100]}. "
+            f"Revision {number} of the {_name(state)} has the hash {revision.content_hash}, not {expected_hash[:100]}. "
             "Look at it again before you decide."
         )
     if revision.state != "proposed":
-        raise IllegalTransition(f"Revision {number} of {_name(state)} is {revision.state} already.")
+        raise IllegalTransition(f"Revision {number} of the {_name(state)} is {revision.state} already.")
     return revision
 
 
 def _revision(state: Definition, number: int) -> Revision:
     if number > len(state.revisions):
-        raise NotFound(f"{_name(state)} has no revision {number}; it has 1 to {len(state.revisions)}.")
+        raise NotFound(f"The {_name(state)} has no revision {number}; it has 1 to {len(state.revisions)}.")
     return state.revisions[number - 1]
 
 
 def _refuse_if_retired(state: Definition) -> None:
     if state.retired:
-        raise IllegalTransition(f"{_name(state)} is retired. Restore it before you change it.")
+        raise IllegalTransition(f"The {_name(state)} is retired. Restore it before you change it.")
 
 
 def _refuse_if_from_elsewhere(state: Definition, provenance: Mapping[str, str]) -> None:
     # Two servers whose names come out alike must not revise each other's definitions at every import.
     owner, claimant = state.provenance.get("server"), provenance.get("server")
     if owner and claimant and owner != claimant:
-        raise AlreadyExists(f"{_name(state)} comes from the server '{owner}', not from '{claimant[:256]}'.")
+        raise AlreadyExists(
+            f"The {_name(state)} comes from the server '{owner}', not from '{claimant[:256]}'."
+        )
 
 
 def _name(state: Definition) -> str:
-    return f"The {get_topic(type(state))} '{state.key}' of namespace '{state.namespace}'"
+    return f"{get_topic(type(state))} '{state.key}' of namespace '{state.namespace}'"
 
 
 def _trigger(state: Definition, event: str, at: datetime, **values: Any) -> None:

@@ -24,6 +24,10 @@ DEFINITION_BYTES_MAX = 256 * 1024
 """Size of one definition in canonical JSON."""
 
 
+DEFINITION_DEPTH_MAX = 128
+"""Levels of nesting of one definition: every JSON library on its way to the read models takes that many."""
+
+
 class DefinitionModel(BaseModel):
     """Part of a definition as a client writes it: unknown fields and loose types are refused."""
 
@@ -39,16 +43,31 @@ class DefinitionContent(DefinitionModel):
         raise NotImplementedError
 
     def content(self) -> dict[str, Any]:
-        """The JSON form that is stored and hashed. Raises InvalidInput if it is too large.
+        """The JSON form that is stored and hashed. Raises InvalidInput if it is too large or nested too deep.
 
         Fields at their default are left out: so a field that is added later changes no hash, and no default may change.
         """
-        content = self.model_dump(mode="json", exclude_defaults=True)
+        content = self._dumped()
         size = len(canonical_json(content))
         if size > DEFINITION_BYTES_MAX:
             message = f"The definition has {size} bytes; at most {DEFINITION_BYTES_MAX} are stored."
             raise InvalidInput(message, [Fault("/definition", message)])
         return content
+
+    def _dumped(self) -> dict[str, Any]:
+        message = f"The definition is nested deeper than {DEFINITION_DEPTH_MAX} levels."
+        try:
+            content = self.model_dump(mode="json", exclude_defaults=True)
+        except ValueError as error:
+            # pydantic has a bound of its own, which is higher.
+            raise InvalidInput(message, [Fault("/definition", message)]) from error
+        level: list[Any] = [content]
+        for _ in range(DEFINITION_DEPTH_MAX):
+            inner = (value.values() if isinstance(value, dict) else value for value in level)
+            level = [value for values in inner for value in values if isinstance(value, dict | list)]
+            if not level:
+                return content
+        raise InvalidInput(message, [Fault("/definition", message)])
 
 
 @dataclass(frozen=True, slots=True)

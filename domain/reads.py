@@ -10,6 +10,8 @@ PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 200
 SEARCH_SIZE_MAX = 100
 QUERY_LENGTH_MAX = 2000
+MIN_POSITION_WAIT_S = 5.0
+"""How long a read waits for the position that it must see, before it says that what it reads is behind."""
 
 
 @dataclass(frozen=True, slots=True)

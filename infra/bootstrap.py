@@ -7,7 +7,7 @@ Embedded or real servers are chosen by the settings alone; there is never a sile
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,7 +62,7 @@ REGISTRY_START_TIMEOUT_S = 300.0
 """How long the start waits for the registry to read the log before it gives up."""
 
 HEALTH_TIMEOUT_S = 2.0
-"""How long a health check waits for the log's server."""
+"""How long a health check waits for each server."""
 
 
 _log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class ReadModelStores:
 
     metadata: SqliteStore | ElasticsearchMetadata
     fulltext: TantivyStore | ElasticsearchFulltext
+    ping: Callable[[], Awaitable[None]]
+    """Raises Unavailable if they cannot be read."""
 
     @property
     def by_name(self) -> Mapping[str, DocumentStore]:
@@ -126,7 +128,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             store=store,
             authenticator=Authenticator(key),
             metrics=metrics,
-            health=lambda: _health(store, registry, projectors),
+            health=lambda: _health(store, registry, projectors, stores),
         )
 
 
@@ -245,13 +247,12 @@ async def _open_read_models(
                 )
             )
         )
-        return ReadModelStores(ElasticsearchMetadata(cluster), ElasticsearchFulltext(cluster))
+        return ReadModelStores(ElasticsearchMetadata(cluster), ElasticsearchFulltext(cluster), cluster.ping)
     directory = settings.data_dir / "index"
     metadata = open_sqlite_store(directory / METADATA.name, METADATA.schema_version, read_only=read_only)
     fulltext = open_tantivy_store(directory / FULLTEXT.name, FULLTEXT.schema_version, read_only=read_only)
-    return ReadModelStores(
-        await stack.enter_async_context(metadata), await stack.enter_async_context(fulltext)
-    )
+    documents = await stack.enter_async_context(metadata)
+    return ReadModelStores(documents, await stack.enter_async_context(fulltext), _always_there)
 
 
 @asynccontextmanager
@@ -279,7 +280,13 @@ async def _ensure_default_namespace(messages: MessageManager, registry: Registry
     await registry.wait_for(result.position, REGISTRY_START_TIMEOUT_S)
 
 
-async def _health(store: EventStore, registry: ToolRegistry, projectors: Sequence[Projector]) -> Health:
+async def _always_there() -> None:
+    """An engine inside the program."""
+
+
+async def _health(
+    store: EventStore, registry: ToolRegistry, projectors: Sequence[Projector], stores: ReadModelStores
+) -> Health:
     parts: dict[str, str] = {}
     ready = registry.ready
     try:
@@ -290,6 +297,12 @@ async def _health(store: EventStore, registry: ToolRegistry, projectors: Sequenc
         parts["log"] = "unavailable"
         return Health(False, parts)
     parts["registry"] = "ok" if ready else "reading the log"
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            await stores.ping()
+        parts["read_models"] = "ok"
+    except (ChronicleError, TimeoutError):
+        parts["read_models"] = "unavailable: lists and searches fail until they are back"
     for projector in projectors:
         lag = head.sequence - projector.progress.position.sequence
         parts[projector.name] = "ok" if lag <= 0 else f"{lag} events behind"

@@ -25,8 +25,8 @@ _CREDENTIAL_TEXT = (
     (re.compile(r"\b(bearer)\s+[^\s\"',;]+", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"://[^/\s@\"']*@"), f"://{REDACTED}@"),
 )
-# Their debug lines quote the headers that were sent and received.
-_QUIET = ("httpcore2", "httpx2", "elastic_transport", "asyncio")
+# Their lines quote the headers that were sent and received, or the ids of sessions.
+_QUIET = ("httpcore2", "httpx2", "asyncio", "mcp")
 
 
 def set_up_logs(level: str, form: Literal["console", "json"], stream: TextIO | None = None) -> None:
@@ -56,6 +56,8 @@ def set_up_logs(level: str, form: Literal["console", "json"], stream: TextIO | N
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+    # It warns of each request to a node that is away; who asked says so itself.
+    logging.getLogger("elastic_transport").setLevel(max(root.level, logging.ERROR))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -21,10 +21,18 @@ class Authenticator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether requests can be served, and the state of each part in a word or a sentence."""
+    """Whether requests can be served, and the state of each part in a word or a sentence.
+
+    Ready and not every part ok is degraded: commands and MCP go on, and what the parts say does not.
+    """
 
     ready: bool
     parts: Mapping[str, str]
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it is ready, and something does not work as it should."""
+        return self.ready and any(state != "ok" for state in self.parts.values())
 
 
 @dataclass(frozen=True, slots=True)

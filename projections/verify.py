@@ -116,34 +116,37 @@ class _Comparison:
     async def run(self) -> Verified:
         position = await self._store.checkpoint()
         await self._fold.move_to(position)
+        scan = await self._scan()
         # Documents may be newer than the checkpoint, so all that is suspect is looked at again.
-        suspects, count = await self._scan()
         differences: list[Difference] = []
+        suspects = scan.suspects
         for attempt in range(RECHECKS_MAX):
-            if not suspects:
-                return Verified(self._read_model.name, position, count, [])
-            if attempt:
+            if attempt and suspects:
                 await anyio.sleep(RECHECK_PAUSE_S)
             differences = await self._check_again(sorted(suspects))
             suspects = {UUID(each.id) for each in differences}
-        return Verified(self._read_model.name, position, count, differences)
+        return Verified(self._read_model.name, position, scan.documents, [*differences, *scan.repeated])
 
-    async def _scan(self) -> tuple[set[UUID], int]:
-        """The ids whose documents are not as the fold has them, and how many documents there are."""
-        suspects: set[UUID] = set()
-        missing = set(self._fold.entries)
-        count = 0
+    async def _scan(self) -> "_Scan":
+        scan = _Scan(set(self._fold.entries), [], 0)
+        seen: set[UUID] = set()
         async for document in self._store.scan():
-            count += 1
             entry_id = UUID(document["id"])
-            # One that comes twice is an extra one the second time.
-            if entry_id not in missing or self._difference(entry_id, document) is not None:
-                suspects.add(entry_id)
-            missing.discard(entry_id)
-            if count % DOCUMENTS_PER_REPORT == 0:
-                self._report(self._read_model.name, count, len(self._fold.entries))
-        self._report(self._read_model.name, count, len(self._fold.entries))
-        return suspects | missing, count
+            if entry_id in seen:
+                # No movement makes two documents of one id, so it needs no second look.
+                scan.repeated.append(
+                    Difference(self._read_model.name, "extra", document["id"], document["key"])
+                )
+            seen.add(entry_id)
+            if self._difference(entry_id, document) is None:
+                scan.suspects.discard(entry_id)
+            else:
+                scan.suspects.add(entry_id)
+            scan.documents += 1
+            if scan.documents % DOCUMENTS_PER_REPORT == 0:
+                self._report(self._read_model.name, scan.documents, len(self._fold.entries))
+        self._report(self._read_model.name, scan.documents, len(self._fold.entries))
+        return scan
 
     async def _check_again(self, ids: Sequence[UUID]) -> list[Difference]:
         differences = []
@@ -168,6 +171,15 @@ class _Comparison:
             return None
         field = first_difference(orjson.loads(orjson.dumps(expected)), dict(document))
         return Difference(name, "different", str(entry_id), entry.key, field)
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What one reading of a store found: ids that are missing or not as they should be, repeats, and how many."""
+
+    suspects: set[UUID]
+    repeated: list[Difference]
+    documents: int
 
 
 def first_difference(expected: Any, actual: Any, pointer: str = "") -> str:

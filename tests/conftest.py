@@ -14,7 +14,7 @@ from hypothesis import settings
 from tests.support import elasticsearch_node
 
 GROUPS = ("domain", "commands", "projections", "infra", "api", "end_to_end", "house")
-REQUIRED_UNDER_CI = frozenset({"elasticsearch", "promtool"})
+REQUIRED_UNDER_CI = frozenset({"elasticsearch", "promtool", "redis7"})
 TESTS = Path(__file__).parent
 
 # A loaded two-core machine is slow now and then; pytest-timeout catches what hangs.

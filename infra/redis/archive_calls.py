@@ -36,7 +36,7 @@ def restore_begin(keys: Keys, token: str) -> Call:
 def restore_entries(keys: Keys, token: str, entries: Sequence[Entry]) -> Call:
     """The call that writes entries with their positions and times."""
     pairs = [part for position, value in entries for part in (str(position), value)]
-    touched = (keys.log, keys.head, keys.meta, keys.index_prefix)
+    touched = (keys.log, keys.head, keys.meta, keys.index_prefix, keys.zero_prefix)
     return _call("restore_entries", touched, token, entries[0][0].sequence - 1, *pairs)
 
 

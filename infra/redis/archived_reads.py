@@ -46,7 +46,7 @@ class ArchivedReads:
         reached = records[-1].position.sequence if records else after.sequence
         if len(records) < limit and reached == trimmed and (until is None or until.sequence > trimmed):
             call = calls.read_on(self._keys, reached, limit - len(records), until)
-            records += calls.records_on(reached, await read_call(self._client, *call))
+            records += calls.gapless(reached + 1, await read_call(self._client, *call))
         return records
 
     async def before(self, sequence: int, limit: int) -> list[StoredRecord]:

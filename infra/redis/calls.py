@@ -1,12 +1,14 @@
 """Builds the calls of the event store and reads their replies, for any client: pure, without I/O.
 
-The asynchronous store and the synchronous recorders of the `eventsourcing` library send the same calls. Replies are
-those of RESP2 without a client's own parsing: lists, bytes and integers.
+The asynchronous store and the synchronous recorders of the `eventsourcing` library send the same calls; those that only
+the recorders send are in `infra.redis.recorder_calls`. Replies are those of RESP2 without a client's own parsing:
+lists, bytes and integers.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeAlias
@@ -26,7 +28,17 @@ Call: TypeAlias = tuple[str | bytes | int, ...]
 
 _LOSS = "loss:"
 
-_WRITTEN, _REPEATED, _CONFLICT, _MISMATCH = 1, 2, 3, 4
+_LIBRARY_PARTS = ("chronicle.lua", "recorders.lua")
+
+
+class Verdict(StrEnum):
+    """The first word of a function's answer; the names stand in chronicle.lua too."""
+
+    WRITTEN = "1"
+    REPEATED = "2"
+    CONFLICT = "3"
+    MISMATCH = "4"
+    TRACKED = "5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,8 @@ class Library:
 @cache
 def library() -> Library:
     """The library of this release."""
-    text = files("infra.redis").joinpath("functions/chronicle.lua").read_text(encoding="utf-8")
+    parts = files("infra.redis").joinpath("functions")
+    text = "\n".join(parts.joinpath(part).read_text(encoding="utf-8") for part in _LIBRARY_PARTS)
     version = f"{LIBRARY_VERSION}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return Library(version, text.replace("@VERSION@", version))
 
@@ -86,8 +99,30 @@ class Keys:
     def index_prefix(self) -> str:
         return self.key("a:")
 
+    @property
+    def zero_prefix(self) -> str:
+        return self.key("z:")
+
+    @property
+    def track(self) -> str:
+        """The hash of tracked positions, and the channel that tells of them."""
+        return self.key("track")
+
     def index(self, aggregate_id: UUID) -> str:
+        """The list of sequence numbers of an aggregate's versions from 1: its length is the last version."""
         return self.index_prefix + aggregate_id.hex
+
+    def zero(self, aggregate_id: UUID) -> str:
+        """The sequence number of an aggregate's version 0, which only the library's recorders write."""
+        return self.zero_prefix + aggregate_id.hex
+
+    def kept(self, purpose: str, aggregate_id: UUID) -> str:
+        """The sorted set of an aggregate's records by version, beside the log: snapshots."""
+        return self.key(f"{'snap' if purpose == 'snapshots' else purpose}:{aggregate_id.hex}")
+
+    def view(self, name: str) -> str:
+        """A hash that changes together with a tracking."""
+        return self.key(f"view:{name}")
 
     def claim(self, claim: IdempotencyClaim) -> str:
         return self.key(f"idem:{claim.key_digest}")
@@ -124,21 +159,23 @@ def append_many(keys: Keys, appends: Sequence[PackedAppend]) -> Call:
 
 
 def verdicts(
-    appends: Sequence[PackedAppend], reply: Sequence[Sequence[Any]]
+    appends: Sequence[PackedAppend], reply: bytes
 ) -> Iterable[Appended | VersionConflict | IdempotencyMismatch]:
     """What became of each append: a result, or the error that its caller gets."""
-    for append, verdict in zip(appends, reply, strict=True):
-        code = verdict[0]
-        if code == _WRITTEN:
-            _, sequence, version, epoch = verdict
-            yield Appended(Position(sequence, epoch), append.aggregate_id, version)
-        elif code == _REPEATED:
-            _, sequence, version, epoch, aggregate = verdict
-            yield Appended(Position(sequence, epoch), UUID(hex=aggregate.decode()), version, repeated=True)
-        elif code == _CONFLICT:
-            yield VersionConflict(f"Aggregate {append.aggregate_id}", append.expected_version, verdict[1])
+    for append, line in zip(appends, reply.decode().split("\n"), strict=True):
+        code, *values = line.split(" ")
+        if code == Verdict.WRITTEN:
+            sequence, version, epoch = values
+            yield Appended(Position(int(sequence), int(epoch)), append.aggregate_id, int(version))
+        elif code == Verdict.REPEATED:
+            sequence, version, epoch, aggregate = values
+            yield Appended(
+                Position(int(sequence), int(epoch)), UUID(hex=aggregate), int(version), repeated=True
+            )
+        elif code == Verdict.CONFLICT:
+            yield VersionConflict(f"Aggregate {append.aggregate_id}", append.expected_version, int(values[0]))
         else:
-            yield _mismatch()
+            yield mismatch()
 
 
 def recall(keys: Keys, claim: IdempotencyClaim) -> Call:
@@ -152,13 +189,13 @@ def recalled(claim: IdempotencyClaim, reply: bytes | None) -> Appended | None:
         return None
     digest, aggregate, sequence, epoch, version = reply.decode().split(" ")
     if digest != claim.request_digest:
-        raise _mismatch()
+        raise mismatch()
     return Appended(Position(int(sequence), int(epoch)), UUID(hex=aggregate), int(version), repeated=True)
 
 
 def open_run(keys: Keys, run_id: str, log_id: UUID) -> Call:
     """The call that compares head and log, and raises the epoch once for a run of the server."""
-    touched = (keys.log, keys.head, keys.epoch, keys.meta, keys.index_prefix)
+    touched = (keys.log, keys.head, keys.epoch, keys.meta, keys.index_prefix, keys.zero_prefix)
     return ("FCALL", library().function("open_run"), len(touched), *touched, run_id, str(log_id))
 
 
@@ -178,10 +215,23 @@ def loss_is_accepted(meta: Mapping[bytes, bytes], lost: Position) -> bool:
     return False
 
 
-def load(keys: Keys, aggregate_id: UUID, offset: int, limit: int) -> Call:
-    """The call for a page of an aggregate's events, `offset` of which the caller has."""
-    touched = (keys.index(aggregate_id), keys.log)
-    return ("FCALL_RO", library().function("load"), 2, *touched, offset, limit, BYTES_PER_CALL_MAX)
+def load(
+    keys: Keys,
+    aggregate_id: UUID,
+    after: int,
+    limit: int,
+    *,
+    version_max: int | None = None,
+    backwards: bool = False,
+) -> Call:
+    """The call for a page of an aggregate's events after a version; after -1, version 0 is among them if there is one.
+
+    `backwards` answers the latest ones, newest first.
+    """
+    touched = (keys.index(aggregate_id), keys.log, keys.zero(aggregate_id))
+    upto = "" if version_max is None else version_max
+    arguments = (after, limit, BYTES_PER_CALL_MAX, upto, int(backwards))
+    return ("FCALL_RO", library().function("load"), len(touched), *touched, *arguments)
 
 
 def absent(reply: Sequence[Any]) -> list[int]:
@@ -227,7 +277,7 @@ def records(after: Position, reply: Sequence[Any]) -> list[StoredRecord]:
             there = "nothing" if found is None else f"{found}"
             message = f"Position {after} was read before, and the log has {there} there now. Read again from the start."
             raise HistoryChanged(message)
-    return records_on(after.sequence, entries)
+    return gapless(after.sequence + 1, entries)
 
 
 def read_on(keys: Keys, sequence: int, limit: int, until: Position | None = None) -> Call:
@@ -235,14 +285,19 @@ def read_on(keys: Keys, sequence: int, limit: int, until: Position | None = None
     return ("XRANGE", keys.log, sequence + 1, "+" if until is None else str(until), "COUNT", limit)
 
 
-def records_on(sequence: int, entries: Sequence[Any]) -> list[StoredRecord]:
-    """The records after a sequence number. Raises RecordDamaged for a gap."""
-    read_records = [entry(item) for item in entries]
-    for number, stored in enumerate(read_records, sequence + 1):
+def read_range(keys: Keys, first: int, last: int | None, limit: int) -> Call:
+    """The call for entries from one sequence number to another, for a caller that knows no epoch."""
+    return ("XRANGE", keys.log, first, "+" if last is None else last, "COUNT", limit)
+
+
+def gapless(first: int, reply: Sequence[Any]) -> list[StoredRecord]:
+    """The records of entries, which must follow each other from a sequence number on. Raises RecordDamaged."""
+    found = [entry(item) for item in reply]
+    for number, stored in enumerate(found, first):
         if stored.position.sequence != number:
             problem = "is missing from the log. Restore it from a backup."
             raise RecordDamaged(Position(number, 0), problem)
-    return read_records
+    return found
 
 
 def read_backwards(keys: Keys, before: Position | None, limit: int) -> Call:
@@ -268,7 +323,8 @@ def position_of(entry_id: bytes) -> Position:
     return Position(int(sequence), int(epoch))
 
 
-def _mismatch() -> IdempotencyMismatch:
+def mismatch() -> IdempotencyMismatch:
+    """A claim that was made for another request."""
     return IdempotencyMismatch(
         "This idempotency key was used within the last 24 hours for another request. Use a new key for a new request."
     )

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from domain.errors import Unavailable
 from domain.recorded import START, Position
 from infra.redis import calls
-from infra.redis.client import Wire, refusal
+from infra.redis.client import Caller, refusal
 from infra.redis.record import content_hash
 
 
@@ -44,7 +44,7 @@ class ServerRun:
 
 
 async def open_run(
-    wire: Wire,
+    wire: Caller,
     keys: calls.Keys,
     durability: Durability,
     acknowledged: Position,
@@ -70,7 +70,7 @@ async def open_run(
     return ServerRun(run_id, epoch, head, accepted)
 
 
-async def _check_settings(wire: Wire, durability: Durability) -> None:
+async def _check_settings(wire: Caller, durability: Durability) -> None:
     if durability is Durability.UNVERIFIED:
         return
     fsync = {"always"} if durability is Durability.ALWAYS else {"always", "everysec"}
@@ -87,7 +87,7 @@ async def _check_settings(wire: Wire, durability: Durability) -> None:
         raise UnsafeServer(f"This server would lose events: {'; '.join(wrong)}. {advice}.")
 
 
-async def _setting(wire: Wire, setting: str) -> str:
+async def _setting(wire: Caller, setting: str) -> str:
     try:
         reply = await wire.call("CONFIG", "GET", setting)
     except ResponseError as error:
@@ -99,7 +99,7 @@ async def _setting(wire: Wire, setting: str) -> str:
     return reply[1].decode() if reply else "unknown"
 
 
-async def ensure_library(wire: Wire, library: calls.Library) -> None:
+async def ensure_library(wire: Caller, library: calls.Library) -> None:
     """Load a function library unless the server has it. Raises UnsafeServer if it has another one of that name."""
     for _ in range(2):
         for found in await wire.call("FUNCTION", "LIST", "LIBRARYNAME", library.name, "WITHCODE"):
@@ -119,7 +119,7 @@ async def ensure_library(wire: Wire, library: calls.Library) -> None:
                 raise
 
 
-async def _check_restored(wire: Wire, keys: calls.Keys) -> None:
+async def _check_restored(wire: Caller, keys: calls.Keys) -> None:
     if await wire.call("HGET", keys.meta, "restoring"):
         message = (
             "A restore into this log was begun and not finished. Run the same `chronicle restore` again: it goes on "
@@ -128,7 +128,7 @@ async def _check_restored(wire: Wire, keys: calls.Keys) -> None:
         raise UnsafeServer(message)
 
 
-async def _run_id(wire: Wire) -> str:
+async def _run_id(wire: Caller) -> str:
     info = (await wire.call("INFO", "server")).decode()
     for line in info.splitlines():
         name, _, value = line.partition(":")
@@ -140,7 +140,7 @@ async def _run_id(wire: Wire) -> str:
 
 
 async def _check_acknowledged(
-    wire: Wire, keys: calls.Keys, wanted: Position, hash_wanted: str, head: Position
+    wire: Caller, keys: calls.Keys, wanted: Position, hash_wanted: str, head: Position
 ) -> bool:
     """Whether the watermark is lost and the operator accepted it. Raises UnsafeServer if it is lost and nobody did."""
     if wanted == START or await _is_trimmed(wire, keys, wanted):
@@ -163,12 +163,12 @@ async def _check_acknowledged(
     raise UnsafeServer(message)
 
 
-async def _is_trimmed(wire: Wire, keys: calls.Keys, position: Position) -> bool:
+async def _is_trimmed(wire: Caller, keys: calls.Keys, position: Position) -> bool:
     # What was trimmed lies in the archive, and the log's last entry is always kept: so nothing behind it is lost.
     return position.sequence <= int(await wire.call("HGET", keys.meta, "trimmed") or 0)
 
 
-async def _is_accepted(wire: Wire, keys: calls.Keys, lost: Position) -> bool:
+async def _is_accepted(wire: Caller, keys: calls.Keys, lost: Position) -> bool:
     meta = await wire.call("HGETALL", keys.meta)
     return calls.loss_is_accepted(dict(zip(meta[::2], meta[1::2], strict=True)), lost)
 

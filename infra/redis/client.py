@@ -7,7 +7,7 @@ pool for calls that may be repeated. Replies are RESP2 and unparsed on both, whi
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
@@ -59,11 +59,11 @@ def reading_client(url: str) -> Redis:
     """A pool for calls that may be repeated. Close it with `aclose`."""
     retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), READ_RETRIES_MAX)
     pool = BlockingConnectionPool.from_url(
-        _checked(url),
+        checked_url(url),
         max_connections=READ_CONNECTIONS_MAX,
         timeout=CALL_TIMEOUT_S,
         retry=retry,
-        **_settings(),
+        **connection_settings(),
     )
     client = Redis.from_pool(pool)
     client.response_callbacks.clear()
@@ -95,12 +95,29 @@ def error_code(error: Exception) -> str:
     return str(code) if code else str(error).partition(" ")[0]
 
 
+def meaning(error: ResponseError) -> Unavailable:
+    """What an error reply to a write means for the caller: refused, or failed in the middle."""
+    text = str(error)
+    if "user_" in text or "script:" in text:
+        # An error inside the function: it may have struck between two writes.
+        return OutcomeUnknown(f"The append function failed: {text}. Retry with the same idempotency key.")
+    return refusal(error)
+
+
+class Caller(Protocol):
+    """Whatever sends a call and answers its reply, or raises redis-py's ResponseError."""
+
+    async def call(self, *call: str | bytes | int) -> Any: ...
+
+
 class Wire:
     """One connection and one call at a time, never repeated. Use it as an async context manager."""
 
     def __init__(self, url: str, *, call_timeout_s: float = CALL_TIMEOUT_S, name: str = "chronicle") -> None:
         retry = Retry(NoBackoff(), 0)
-        pool = ConnectionPool.from_url(_checked(url), retry=retry, client_name=name, **_settings())
+        pool = ConnectionPool.from_url(
+            checked_url(url), retry=retry, client_name=name, **connection_settings()
+        )
         self._call_timeout_s = call_timeout_s
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call] # nor this
 
@@ -157,14 +174,16 @@ class Wire:
         await self._connection.disconnect(nowait=True)
 
 
-def _checked(url: str) -> str:
+def checked_url(url: str) -> str:
+    """The URL itself. Raises InvalidInput if it is of no Redis."""
     if not url.startswith(("redis://", "rediss://", "unix://")):
         scheme = url.partition("://")[0]
         raise InvalidInput(f"'{scheme}' is no scheme of a Redis URL: use redis://, rediss:// or unix://.")
     return url
 
 
-def _settings() -> dict[str, Any]:
+def connection_settings() -> dict[str, Any]:
+    """What every connection shares, of either face."""
     return {
         "protocol": 2,
         "decode_responses": False,

@@ -21,7 +21,7 @@ from domain.errors import ChronicleError, LimitExceeded, OutcomeUnknown, Unavail
 from domain.recorded import Appended
 from infra.redis import calls
 from infra.redis.checks import UnsafeServer
-from infra.redis.client import FUNCTION_MISSING, Wire, refusal
+from infra.redis.client import FUNCTION_MISSING, Wire, meaning
 
 QUEUED_APPENDS_MAX = 4096
 QUEUED_BYTES_MAX = 32 << 20
@@ -181,25 +181,25 @@ class GroupCommit:
             else:
                 _fail(waiting, outcome)
 
-    async def _sent(self, call: calls.Call) -> list[list[object]]:
+    async def _sent(self, call: calls.Call) -> bytes:
         wire = await self._usable_wire()
         self.calls_sent += 1
         try:
-            return list(await wire.call(*call))
+            return bytes(await wire.call(*call))
         except ResponseError as error:
             await self._disconnect()
             if not str(error).startswith("CHRONICLE_UNOPENED") and FUNCTION_MISSING not in str(error):
-                raise _meaning(error) from error
+                raise meaning(error) from error
         except ChronicleError:
             await self._disconnect()
             raise
         # The server forgot its functions or its epoch and said so before it wrote anything: open it again, once.
         wire = await self._usable_wire()
         try:
-            return list(await wire.call(*call))
+            return bytes(await wire.call(*call))
         except ResponseError as error:
             await self._disconnect()
-            raise _meaning(error) from error
+            raise meaning(error) from error
         except ChronicleError:
             await self._disconnect()
             raise
@@ -233,11 +233,3 @@ class GroupCommit:
 def _fail(waiting: _Waiting, error: ChronicleError) -> None:
     if not waiting.outcome.done():
         waiting.outcome.set_exception(error)
-
-
-def _meaning(error: ResponseError) -> ChronicleError:
-    text = str(error)
-    if "user_" in text or "script:" in text:
-        # An error inside the function: it may have struck between two writes.
-        return OutcomeUnknown(f"The append function failed: {text}. Retry with the same idempotency key.")
-    return refusal(error)

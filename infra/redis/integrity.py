@@ -3,7 +3,8 @@
 Checked of each entry: its checksum, format and flags; that its position follows the one before it without a gap and
 without a falling epoch; that the server's time never goes back; that its version follows its aggregate's version; that
 its name and state are an event of this release; and, against the answers that the caller fetches, that the index list
-of its aggregate names it at its version. What was checked is one number for each aggregate, kept in memory.
+of its aggregate, or for version 0 its key of that version, names it. What was checked is one number for each aggregate,
+kept in memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,38 +46,51 @@ class TimeWentBack(RecordDamaged):
 
 
 class VersionOutOfOrder(RecordDamaged):
-    """The aggregate's versions do not count 1, 2, 3."""
+    """The aggregate's versions do not count 1, 2, 3, from 1 or from 0 on."""
 
     code = "version_out_of_order"
 
 
 class IndexDisagrees(RecordDamaged):
-    """The index list of an aggregate does not name the events that the log holds of it."""
+    """The index of an aggregate (its list, its key of version 0) does not name the events that the log has of it."""
 
     code = "index_disagrees"
 
 
 @dataclass(slots=True)
 class IndexPart:
-    """What the index list of an aggregate must hold from a version on, as some entries of the log tell it."""
+    """What the index of an aggregate must hold, as some entries of the log tell it.
+
+    `positions` must be in its list from `first_version` (1 or later) on; `zero`, if it is among them, in its key of
+    version 0.
+    """
 
     aggregate_id: UUID
     first_version: int
     positions: list[Position] = field(default_factory=list)
+    zero: Position | None = None
 
     def problem(self, found: Sequence[int]) -> RecordDamaged | None:
         """The first entry that the list does not name where it should; `found` is this part of the list."""
         for number, position in enumerate(self.positions):
             named = found[number] if number < len(found) else None
             if named != position.sequence:
-                version = self.first_version + number
-                there = "nothing" if named is None else f"position {named}"
-                text = (
-                    f"is version {version} of aggregate {self.aggregate_id}, and the aggregate's index names {there} "
-                    "for it. Restore the log from a backup."
-                )
-                return IndexDisagrees(position, text)
+                return self._not_named(position, self.first_version + number, named)
         return None
+
+    def zero_problem(self, named: int | None) -> RecordDamaged | None:
+        """The entry of version 0, if the key of version 0 does not name it; `named` is what that key holds."""
+        if self.zero is None or named == self.zero.sequence:
+            return None
+        return self._not_named(self.zero, 0, named)
+
+    def _not_named(self, position: Position, version: int, named: int | None) -> RecordDamaged:
+        there = "nothing" if named is None else f"position {named}"
+        text = (
+            f"is version {version} of aggregate {self.aggregate_id}, and the aggregate's index names {there} "
+            "for it. Restore the log from a backup."
+        )
+        return IndexDisagrees(position, text)
 
 
 class ArchiveDamaged(RecordDamaged):
@@ -98,11 +112,12 @@ class LogCheck:
         self.position = START
         self.events = 0
         self.versions: dict[UUID, int] = {}
+        self.begun_at_zero: set[UUID] = set()
 
     def take(self, entries: Sequence[Sequence[Any]]) -> tuple[Sequence[IndexPart], RecordDamaged | None]:
         """Check entries as the server answers them, up to the first bad one.
 
-        Answers what the index lists must hold for the good ones, and what is wrong with the bad one.
+        Answers what the indices must hold for the good ones, and what is wrong with the bad one.
         """
         parts: dict[UUID, IndexPart] = {}
         for item in entries:
@@ -110,7 +125,11 @@ class LogCheck:
                 aggregate_id, version = self._checked(item)
             except RecordDamaged as problem:
                 return list(parts.values()), problem
-            parts.setdefault(aggregate_id, IndexPart(aggregate_id, version)).positions.append(self.position)
+            part = parts.setdefault(aggregate_id, IndexPart(aggregate_id, max(version, 1)))
+            if version == 0:
+                part.zero = self.position
+            else:
+                part.positions.append(self.position)
         return list(parts.values()), None
 
     def _checked(self, item: Sequence[Any]) -> tuple[UUID, int]:
@@ -135,7 +154,8 @@ class LogCheck:
             raise TimeWentBack(position, problem)
         aggregate_id, version = stored.record.aggregate_id, stored.record.version
         before = self.versions.get(aggregate_id, 0)
-        if version != before + 1:
+        begins_at_zero = version == 0 and aggregate_id not in self.versions
+        if version != before + 1 and not begins_at_zero:
             problem = (
                 f"is version {version} of aggregate {aggregate_id}, which was at {before}. Restore the log."
             )
@@ -143,6 +163,8 @@ class LogCheck:
         self._codec.decode(stored)
         self.position, self._time_us = position, stored.recorded_at_us
         self.versions[aggregate_id] = version
+        if begins_at_zero:
+            self.begun_at_zero.add(aggregate_id)
         self.events += 1
         return aggregate_id, version
 
@@ -153,12 +175,17 @@ class LogCheck:
         """
         for aggregate_id, sequence in next_named.items():
             if sequence is not None and sequence <= self.position.sequence:
-                version = self.versions.get(aggregate_id, 0) + 1
-                problem = (
-                    f"is named by the index of aggregate {aggregate_id} as its version {version}, which it is not. "
-                    "Restore the log from a backup."
-                )
-                return IndexDisagrees(Position(sequence, 0), problem)
+                return _stray(aggregate_id, self.versions.get(aggregate_id, 0) + 1, sequence)
+        return None
+
+    def beyond_zero(self, zero_named: Mapping[UUID, int | None]) -> RecordDamaged | None:
+        """What is wrong with keys of version 0 of aggregates that the checked entries did not begin there.
+
+        `zero_named` is what each key names. Only events newer than the checked ones may be.
+        """
+        for aggregate_id, sequence in zero_named.items():
+            if sequence is not None and sequence <= self.position.sequence:
+                return _stray(aggregate_id, 0, sequence)
         return None
 
 
@@ -167,3 +194,11 @@ def missing(sequence: int, context: str) -> EntriesMissing:
     return EntriesMissing(
         Position(sequence, 0), f"is missing from the log, {context}. Restore it from a backup."
     )
+
+
+def _stray(aggregate_id: UUID, version: int, sequence: int) -> IndexDisagrees:
+    problem = (
+        f"is named by the index of aggregate {aggregate_id} as its version {version}, which it is not. "
+        "Restore the log from a backup."
+    )
+    return IndexDisagrees(Position(sequence, 0), problem)

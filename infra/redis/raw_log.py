@@ -23,7 +23,7 @@ from infra.redis.client import Wire, read_call, reading_client, refusal
 
 PAGE_EVENTS = 500
 LISTS_PER_CALL = 500
-"""How many entries, and how many parts of index lists, one round trip asks for."""
+"""How many entries, and how many parts of index lists or keys of version 0, one round trip asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class RawLog:
         return list(await read_call(self._client, *call))
 
     async def index_lists(self, parts: Sequence[tuple[UUID, int, int]]) -> list[list[int]]:
-        """Parts of index lists: for each aggregate the sequences from one version up to another."""
+        """Parts of index lists: for each aggregate the sequences from one version (1 or later) up to another."""
         lists: list[list[int]] = []
         for start in range(0, len(parts), LISTS_PER_CALL):
             some = parts[start : start + LISTS_PER_CALL]
@@ -96,18 +96,21 @@ class RawLog:
             lists += [[int(each) for each in reply] for reply in await self._at_once(asked)]
         return lists
 
-    async def indexed(self) -> AsyncIterator[Sequence[UUID]]:
+    async def zeros(self, aggregate_ids: Sequence[UUID]) -> list[int | None]:
+        """The sequence of each aggregate's version 0, None where there is none."""
+        found: list[int | None] = []
+        for start in range(0, len(aggregate_ids), LISTS_PER_CALL):
+            asked = [("GET", self.keys.zero(each)) for each in aggregate_ids[start : start + LISTS_PER_CALL]]
+            found += [None if reply is None else int(reply) for reply in await self._at_once(asked)]
+        return found
+
+    def indexed(self) -> AsyncIterator[Sequence[UUID]]:
         """The ids of all aggregates that have an index list, in no order, some of them perhaps twice."""
-        prefix = self.keys.index_prefix
-        pattern = re.sub(r"([*?^\[\]\\])", r"\\\1", prefix) + "*"
-        cursor: bytes = b"0"
-        while True:
-            cursor, names = await read_call(
-                self._client, "SCAN", cursor, "MATCH", pattern, "COUNT", LISTS_PER_CALL
-            )
-            yield [UUID(hex=name.decode()[len(prefix) :]) for name in names]
-            if cursor == b"0":
-                return
+        return self._named(self.keys.index_prefix)
+
+    def begun_at_zero(self) -> AsyncIterator[Sequence[UUID]]:
+        """The ids of all aggregates that have a key of version 0, in no order, some of them perhaps twice."""
+        return self._named(self.keys.zero_prefix)
 
     async def last_of_epoch(self, position: Position) -> Position:
         """The last entry before a position that its own run of the server, or an earlier one, wrote."""
@@ -160,6 +163,17 @@ class RawLog:
                     raise refusal(error) from error
 
             yield send
+
+    async def _named(self, prefix: str) -> AsyncIterator[Sequence[UUID]]:
+        pattern = re.sub(r"([*?^\[\]\\])", r"\\\1", prefix) + "*"
+        cursor: bytes = b"0"
+        while True:
+            cursor, names = await read_call(
+                self._client, "SCAN", cursor, "MATCH", pattern, "COUNT", LISTS_PER_CALL
+            )
+            yield [UUID(hex=name.decode()[len(prefix) :]) for name in names]
+            if cursor == b"0":
+                return
 
     async def _at_once(self, asked: Sequence[calls.Call], *, transaction: bool = False) -> list[Any]:
         pipeline = self._client.pipeline(transaction=transaction)

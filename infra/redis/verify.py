@@ -30,7 +30,7 @@ class VerifiedLog:
 
 
 async def verify_log(log: RawLog, archive: SegmentDirectory, report: Report) -> VerifiedLog:
-    """Check every entry, every segment and every index list. Raises Unavailable if the server does not answer."""
+    """Check every entry, every segment and every index. Raises Unavailable if the server does not answer."""
     state = await log.state()
     check = LogCheck(state.epoch)
     problem = (
@@ -39,6 +39,7 @@ async def verify_log(log: RawLog, archive: SegmentDirectory, report: Report) -> 
         or _end(state, check)
         or await _known_lists(log, check)
         or await _unknown_lists(log, check)
+        or await _stray_zeros(log, check)
     )
     return VerifiedLog(check.position, check.events, problem)
 
@@ -77,17 +78,20 @@ async def _segments(archive: SegmentDirectory, state: LogState) -> RecordDamaged
 
 
 async def _bad_index(log: RawLog, parts: Sequence[IndexPart]) -> RecordDamaged | None:
+    listed = [part for part in parts if part.positions]
     asked = [
         (part.aggregate_id, part.first_version, part.first_version + len(part.positions) - 1)
-        for part in parts
+        for part in listed
     ]
-    found = await log.index_lists(asked)
+    lists = await log.index_lists(asked)
+    begun = [part for part in parts if part.zero is not None]
+    zeros = await log.zeros([part.aggregate_id for part in begun])
     problems = [
-        problem
-        for part, sequences in zip(parts, found, strict=True)
-        if (problem := part.problem(sequences)) is not None
+        *(part.problem(sequences) for part, sequences in zip(listed, lists, strict=True)),
+        *(part.zero_problem(sequence) for part, sequence in zip(begun, zeros, strict=True)),
     ]
-    return min(problems, key=lambda each: each.position or START, default=None)
+    named = [problem for problem in problems if problem is not None]
+    return min(named, key=lambda each: each.position or START, default=None)
 
 
 def _end(state: LogState, check: LogCheck) -> RecordDamaged | None:
@@ -110,6 +114,16 @@ async def _unknown_lists(log: RawLog, check: LogCheck) -> RecordDamaged | None:
     async for ids in log.indexed():
         unknown = [each for each in ids if each not in check.versions]
         if problem := await _beyond(log, check, unknown):
+            return problem
+    return None
+
+
+async def _stray_zeros(log: RawLog, check: LogCheck) -> RecordDamaged | None:
+    """No key of version 0 may be of an aggregate that did not begin there."""
+    async for ids in log.begun_at_zero():
+        others = [each for each in ids if each not in check.begun_at_zero]
+        found = await log.zeros(others)
+        if problem := check.beyond_zero(dict(zip(others, found, strict=True))):
             return problem
     return None
 

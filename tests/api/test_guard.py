@@ -16,7 +16,16 @@ from api.rest.routes import rest_routes
 from infra.runtime import Runtime
 from tests.api.conftest import Server, Unchanged, static_tool
 
-EVERY_SURFACE = ("/v1/tools", "/livez", "/metrics", "/openapi.json", "/nowhere")
+EVERY_SURFACE = (
+    "/v1/tools",
+    "/livez",
+    "/metrics",
+    "/openapi.json",
+    "/graphql",
+    "/mcp",
+    "/mcp/default",
+    "/nowhere",
+)
 
 
 @pytest.mark.parametrize("path", EVERY_SURFACE)
@@ -35,6 +44,37 @@ async def test_a_foreign_origin_is_refused_everywhere(
     """A page that guessed the address has its own origin."""
     answer = await client.get(path, headers={"Origin": origin})
     assert (answer.status_code, answer.json()["code"]) == (403, "wrong_origin")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, b"421"),
+        ({"Host": "127.0.0.1", "Origin": "http://evil.example"}, b"403"),
+        ({"Host": "127.0.0.1", "Origin": "null"}, b"403"),
+        ({"Host": "127.0.0.1"}, b"101"),
+    ],
+)
+async def test_a_websocket_handshake_is_guarded_too(
+    server: Server, headers: dict[str, str], status: bytes
+) -> None:
+    """Middleware for HTTP alone would let it pass; the refusal comes before the handshake."""
+    address = urlsplit(server.base_url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    handshake = {
+        **headers,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": "chronicle.v1",
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in handshake.items())
+    writer.write(f"GET /v1/ws HTTP/1.1\r\n{lines}\r\n".encode())
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split()[1] == status
 
 
 async def test_our_own_origin_and_none_are_let_in(server: Server, client: httpx2.AsyncClient) -> None:

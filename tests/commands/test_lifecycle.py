@@ -10,8 +10,7 @@ from tests.commands.conftest import Send, static_tool
 
 
 async def served(send: Send, namespace: str, position: Any, registry: Any) -> list[str]:
-    await registry.wait_for(position, 5.0)
-    page = await send("tool.list_served", {"namespace": namespace})
+    page = await send("tool.list_served", {"namespace": namespace, "min_position": str(position)})
     return [item.entry.definition["description"] for item in page.items]
 
 

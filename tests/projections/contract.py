@@ -31,6 +31,7 @@ Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
 TOOLS: tuple[Kind, ...] = ("tool",)
 ONLY_RED = NamespaceSet(frozenset({"red"}))
+RED_AND_BLUE = NamespaceSet(frozenset({"red", "blue"}))
 NOTHING = NamespaceSet()
 
 
@@ -342,6 +343,19 @@ class SearchContract(Contract):
             assert len(await self.names(store, "mail", limit=5)) == 5
             many = NamespaceSet(frozenset({"red", *(f"n{number}" for number in range(3000))}))
             assert await self.names(store, "mail", many) == ["notes"]
+
+    async def test_filters_add_nothing_to_the_score(self, opener: Opener) -> None:
+        """The same words and the same documents score the same, however many filters there are."""
+        async with opener() as store:
+            await self.fill(store, tool("mail", 1, namespace="red"), tool("post", 2, namespace="red"))
+            scores = []
+            for visible, query in (
+                (EVERY_NAMESPACE, SearchQuery("mail", TOOLS, status=None)),
+                (ONLY_RED, SearchQuery("mail", TOOLS, status="active")),
+                (RED_AND_BLUE, SearchQuery("mail", ("tool", "prompt"))),
+            ):
+                scores += [hit.score for hit in (await store.search(visible, query)).hits]
+            assert scores == [scores[0]] * 3
 
     async def test_hostile_text_is_only_words(self, opener: Opener) -> None:
         """No query language: operators, quotes and braces mean nothing, and what holds no word finds nothing."""

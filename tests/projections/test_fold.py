@@ -210,6 +210,18 @@ def MemoryLogOf(state: Tool) -> MemoryLog:  # noqa: N802 - reads like the class
 RECORDED = replace(MemoryLogOf(new_tool("t")).events[0], position=Position(77, 3))
 
 
+def test_an_approval_ends_the_older_proposals_only() -> None:
+    """They were made from another base; a newer one still waits."""
+    state = new_tool("t", approved=False)
+    for text in ("b", "c"):
+        definition = {"name": "t", "description": text}
+        trigger(state, "Revised", definition=definition, definition_hash=text, approved=False, provenance={})
+    trigger(state, "RevisionApproved", revision=2, definition_hash="b")
+    entry = folded(MemoryLogOf(state).events)
+    assert (entry.served_revision, entry.definition_hash) == (2, "b")
+    assert [proposal.revision for proposal in entry.proposals] == [3]
+
+
 def test_an_event_folded_twice_changes_nothing() -> None:
     """At-least-once delivery: what the entry holds already is passed over."""
     state = new_tool("t")

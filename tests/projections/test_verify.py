@@ -12,7 +12,7 @@ from domain.errors import HistoryChanged
 from domain.identity import aggregate_id
 from domain.recorded import Position
 from infra.embedded.sqlite_store import FILE_NAME, open_sqlite_store
-from infra.embedded.tantivy_store import open_tantivy_store
+from infra.embedded.tantivy_store import _indexed, open_tantivy_store
 from projections.documents import ReadModel
 from projections.fold import evolve
 from projections.fulltext import FULLTEXT
@@ -88,6 +88,17 @@ async def test_each_wrong_document_is_named(
         Difference(read_model.name, "extra", extra["id"], "extra"),
         Difference(read_model.name, "missing", deleted, "t900"),
     ]
+
+
+async def test_two_documents_of_one_id_are_one_too_many(log: MemoryLog, tmp_path: Path) -> None:
+    """An engine that deletes and adds could leave both."""
+    head = await log.head()
+    async with open_tantivy_store(tmp_path, 1) as store:
+        documents = [FULLTEXT.document(entry) for each in log.events if (entry := evolve(None, each))]
+        await store.write(documents, head)
+        await store._commit(lambda writer: writer.add_document(_indexed(documents[3])))
+        [verified] = [each async for each in verify(log, [(FULLTEXT, store)])]
+    assert verified.differences == [Difference("fulltext", "extra", documents[3]["id"], "t3")]
 
 
 async def test_a_moving_projector_is_no_difference(

@@ -5,6 +5,9 @@
 The rules of chronicle.lua hold: everything that can be refused is checked before the first write, and all keys of a
 call carry one hash tag. A log that is being restored has `restoring` in its meta and no head, so nobody appends. ]]
 
+local VALUE_LENGTH_MIN = 54
+local VERSION_OFFSET = 43
+
 local function whole(number)
   return string.format('%.0f', number)
 end
@@ -39,8 +42,8 @@ local function restore_begin(keys, args)
   return (last_of(keys[1]))
 end
 
--- KEYS: log, head, meta, and the prefix of index lists. ARGV: what is restored, the sequence after which the entries
--- come, then id and value of each.
+-- KEYS: log, head, meta, and the prefixes of index lists and of keys of version 0. ARGV: what is restored, the sequence
+-- after which the entries come, then id and value of each.
 local function restore_entries(keys, args)
   local log, after = keys[1], tonumber(args[2])
   if redis.call('HGET', keys[3], 'restoring') ~= args[1] or redis.call('GET', keys[2]) or last_of(log) ~= after then
@@ -48,7 +51,7 @@ local function restore_entries(keys, args)
   end
   for at = 3, #args, 2 do
     after = after + 1
-    if parsed_id(args[at]) ~= after or #args[at + 1] < 54 then
+    if parsed_id(args[at]) ~= after or #args[at + 1] < VALUE_LENGTH_MIN then
       return refused('the entries have a gap before ' .. args[at])
     end
   end
@@ -57,7 +60,12 @@ local function restore_entries(keys, args)
       return string.format('%02x', string.byte(byte))
     end)
     redis.call('XADD', log, args[at], 'e', args[at + 1])
-    redis.call('RPUSH', keys[4] .. id, (string.match(args[at], '^%d+')))
+    local sequence = string.match(args[at], '^%d+')
+    if struct.unpack('>I4', args[at + 1], VERSION_OFFSET) == 0 then
+      redis.call('SET', keys[5] .. id, sequence)
+    else
+      redis.call('RPUSH', keys[4] .. id, sequence)
+    end
   end
   return after
 end

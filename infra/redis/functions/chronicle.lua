@@ -9,11 +9,14 @@ only `redis` exists: everything else is reached from inside functions. Numbers a
 stay exact up to 2^53. All keys of a call carry one hash tag. Trimming must keep the log's last entry. ]]
 
 local EVENTS_MAX = 500
+local INSERT_EVENTS_MAX = 1000
 local BYTES_MAX = 1048576
 local IDEMPOTENCY_S = 86400
 local STAMP_LENGTH = 8
+local RECORD_LENGTH_MIN = 46
+local VERSION_OFFSET = 35
 
-local WRITTEN, REPEATED, CONFLICT, MISMATCH = 1, 2, 3, 4
+local WRITTEN, REPEATED, CONFLICT, MISMATCH, TRACKED = 1, 2, 3, 4, 5
 
 local function whole(number)
   return string.format('%.0f', number)
@@ -52,6 +55,31 @@ local function stamp(previous)
   return string.char(unpack(bytes))
 end
 
+-- What an append starts from: the epoch, the last sequence and the stamp of this call; or why nothing may be appended.
+local function opened(log, head, epoch_key)
+  local epoch = redis.call('GET', epoch_key)
+  if not epoch then
+    return nil, 'CHRONICLE_UNOPENED no epoch: this server has not been opened by a store'
+  end
+  local last, last_epoch, time = tail_of(log)
+  if last ~= tonumber(redis.call('GET', head) or 0) or last_epoch > tonumber(epoch) then
+    return nil, 'CHRONICLE_UNOPENED head, epoch and the last entry of the log differ'
+  end
+  return { epoch = epoch, last = last, prefix = stamp(time) }
+end
+
+-- The version that a record carries, nil if it is too short to be a record.
+local function version_of(record)
+  if #record < RECORD_LENGTH_MIN then
+    return nil
+  end
+  return (struct.unpack('>I4', record, VERSION_OFFSET))
+end
+
+local function limit_error(events, bytes)
+  return 'CHRONICLE_LIMIT ' .. events .. ' events of ' .. bytes .. ' bytes in one call'
+end
+
 -- Reads the arguments of append_many: ARGV is the number of appends, then for each the expected version, the number of
 -- records, the request's digest ('' without a claim) and the records; KEYS has three fixed keys, then for each append its
 -- index list and, with a claim, the claim's key.
@@ -67,7 +95,7 @@ local function parsed_appends(keys, args)
     end
     for number = 1, count do
       local record = args[arg + 2 + number]
-      if #record < 46 or struct.unpack('>I4', record, 35) ~= append.expected + number then
+      if version_of(record) ~= append.expected + number then
         return nil, 'CHRONICLE_ARGUMENTS a record does not carry the version that it is appended as'
       end
       append.records[number] = record
@@ -78,7 +106,7 @@ local function parsed_appends(keys, args)
     appends[#appends + 1] = append
   end
   if events > EVENTS_MAX or bytes > BYTES_MAX then
-    return nil, 'CHRONICLE_LIMIT ' .. events .. ' events of ' .. bytes .. ' bytes in one call'
+    return nil, limit_error(events, bytes)
   end
   return appends
 end
@@ -102,9 +130,16 @@ local function repeated(claim, digest)
     parts[#parts + 1] = part
   end
   if parts[1] ~= digest then
-    return { MISMATCH }
+    return MISMATCH
   end
-  return { REPEATED, tonumber(parts[3]), tonumber(parts[5]), tonumber(parts[4]), parts[2] }
+  return table.concat({ REPEATED, parts[3], parts[5], parts[4], parts[2] }, ' ')
+end
+
+-- Keeps what an append did under its claim, and answers the value: the aggregate is the end of its index list's name.
+local function claimed(key, digest, index, last, epoch, version)
+  local value = table.concat({ digest, string.match(index, '[^:]+$'), whole(last), epoch, version }, ' ')
+  redis.call('SET', key, value, 'EX', IDEMPOTENCY_S)
+  return value
 end
 
 local function append_many(keys, args)
@@ -113,22 +148,19 @@ local function append_many(keys, args)
   if not appends then
     return redis.error_reply(problem)
   end
-  local epoch = redis.call('GET', epoch_key)
-  if not epoch then
-    return redis.error_reply('CHRONICLE_UNOPENED no epoch: this server has not been opened by a store')
-  end
-  local last, last_epoch, time = tail_of(log)
-  if last ~= tonumber(redis.call('GET', head) or 0) or last_epoch > tonumber(epoch) then
-    return redis.error_reply('CHRONICLE_UNOPENED head, epoch and the last entry of the log differ')
+  local state, unopened = opened(log, head, epoch_key)
+  if not state then
+    return redis.error_reply(unopened)
   end
   local versions, claims = present_state(appends)
-  local prefix, first, verdicts = stamp(time), last, {}
+  local epoch, last, prefix = state.epoch, state.last, state.prefix
+  local first, verdicts = last, {}
   for number, append in ipairs(appends) do
     local version = versions[append.index]
     if append.claim and claims[append.claim] then
       verdicts[number] = repeated(claims[append.claim], append.digest)
     elseif version ~= append.expected then
-      verdicts[number] = { CONFLICT, version }
+      verdicts[number] = CONFLICT .. ' ' .. version
     else
       local sequences = {}
       for index, record in ipairs(append.records) do
@@ -140,28 +172,29 @@ local function append_many(keys, args)
       version = version + #sequences
       versions[append.index] = version
       if append.claim then
-        local aggregate = string.match(append.index, '[^:]+$')
-        claims[append.claim] = table.concat({ append.digest, aggregate, whole(last), epoch, version }, ' ')
-        redis.call('SET', append.claim, claims[append.claim], 'EX', IDEMPOTENCY_S)
+        claims[append.claim] = claimed(append.claim, append.digest, append.index, last, epoch, version)
       end
-      verdicts[number] = { WRITTEN, last, version, tonumber(epoch) }
+      verdicts[number] = table.concat({ WRITTEN, whole(last), version, epoch }, ' ')
     end
   end
   if last > first then
     redis.call('SET', head, whole(last))
   end
-  return verdicts
+  -- One string, because clients take longer to parse hundreds of nested numbers than the server to write the events.
+  return table.concat(verdicts, '\n')
 end
 
--- Puts entries above `from` into their index lists, where an unfinished call left them out.
-local function reindex(log, from, prefix)
+-- Puts entries above `from` into their index lists, where an unfinished call left them out; version 0 has its own key.
+local function reindex(log, from, prefix, zero_prefix)
   for _, entry in ipairs(redis.call('XRANGE', log, whole(from + 1), '+')) do
     local sequence = parsed_id(entry[1])
     local id = string.gsub(string.sub(entry[2][2], 27, 42), '.', function(byte)
       return string.format('%02x', string.byte(byte))
     end)
     local last = redis.call('LINDEX', prefix .. id, -1)
-    if not last or tonumber(last) < sequence then
+    if version_of(string.sub(entry[2][2], STAMP_LENGTH + 1)) == 0 then
+      redis.call('SET', zero_prefix .. id, whole(sequence))
+    elseif not last or tonumber(last) < sequence then
       redis.call('RPUSH', prefix .. id, whole(sequence))
     end
   end
@@ -172,7 +205,7 @@ local function damage(log, meta, head, last)
   if last < head then
     return 'CHRONICLE_LOST the log ends at ' .. whole(last) .. ' and ' .. whole(head) .. ' events were acknowledged'
   end
-  if last - head > EVENTS_MAX then
+  if last - head > INSERT_EVENTS_MAX then
     return 'CHRONICLE_LOST the head counter ' .. whole(head) .. ' is too far below the last entry ' .. whole(last)
   end
   if last == 0 then
@@ -186,7 +219,7 @@ local function damage(log, meta, head, last)
   return nil
 end
 
--- KEYS: log, head, epoch, meta, and the prefix of index lists. ARGV: the server's run id, an identity for a new log.
+-- KEYS: log, head, epoch, meta, and the prefixes of index lists and of keys of version 0. ARGV: the server's run id, an identity for a new log.
 -- Compares the head with the log, and raises the epoch once for each run of the server. The epoch is at least the
 -- server's time in milliseconds: a plain counter that was lost together with the log's tail would give a lost position twice.
 local function open_run(keys, args)
@@ -200,7 +233,7 @@ local function open_run(keys, args)
   local epoch = tonumber(redis.call('GET', epoch_key) or 0)
   local run = redis.call('HGET', meta, 'run_id')
   if last > head then
-    reindex(log, head, prefix)
+    reindex(log, head, prefix, keys[6])
     redis.call('SET', head_key, whole(last))
   end
   if run ~= args[1] or epoch == 0 or last_epoch > epoch then
@@ -214,13 +247,28 @@ local function open_run(keys, args)
   return { epoch, last, last_epoch }
 end
 
--- KEYS: index list, log. ARGV: how many events to skip, how many to answer at most, and after how many bytes to stop.
--- Answers the aggregate's version and entries; an entry that is not in the log is its sequence number alone.
+-- KEYS: index list, log, key of version 0. ARGV: after which version, how many events to answer at most, after how many
+-- bytes to stop, up to which version ('' for all), and 1 for the latest first. Answers the aggregate's version and entries;
+-- an entry that is not in the log is its sequence number alone.
 local function load_aggregate(keys, args)
-  local offset = tonumber(args[1])
-  local answer, bytes = { redis.call('LLEN', keys[1]) }, 0
-  local sequences = redis.call('LRANGE', keys[1], offset, offset + math.min(tonumber(args[2]), EVENTS_MAX) - 1)
-  for _, sequence in ipairs(sequences) do
+  local version = redis.call('LLEN', keys[1])
+  local after, count = tonumber(args[1]), math.min(tonumber(args[2]), EVENTS_MAX)
+  local zero = after < 0 and redis.call('GET', keys[3])
+  local first = math.max(after + 1, zero and 0 or 1)
+  local last = math.min(version, tonumber(args[4]) or version)
+  local backwards = args[5] == '1'
+  if backwards then
+    first = math.max(first, last - count + 1)
+  else
+    last = math.min(last, first + count - 1)
+  end
+  local sequences = last >= 1 and redis.call('LRANGE', keys[1], math.max(first, 1) - 1, last - 1) or {}
+  if first == 0 and last >= 0 then
+    table.insert(sequences, 1, zero)
+  end
+  local answer, bytes = { version }, 0
+  for number = 1, #sequences do
+    local sequence = sequences[backwards and #sequences + 1 - number or number]
     local entry = redis.call('XRANGE', keys[2], sequence, sequence)[1]
     if not entry then
       answer[#answer + 1] = tonumber(sequence)

@@ -69,9 +69,13 @@ async def test_without_a_valid_key_nothing_is_answered(
 
 
 async def test_a_key_in_the_url_is_refused(opened: Connect, url: str) -> None:
-    """URLs are logged, so a key there is no key, even a valid one beside it."""
-    async with opened(f"{url}?token=x") as socket:
-        assert (await socket.closed())[0] == CLOSE_UNAUTHENTICATED
+    """URLs are logged, so a key there ends the connection at once, with a valid header beside it and without one."""
+    ways: tuple[dict[str, str] | None, ...] = (None, {})
+    for headers in ways:
+        async with opened(f"{url}?token=x", headers=headers) as socket:
+            code, reason = await socket.closed()
+            assert code == CLOSE_UNAUTHENTICATED
+            assert "'token'" in str(reason)
 
 
 async def test_a_client_that_sends_no_key_is_not_waited_for(opened: Connect, server: Server) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio.to_thread
 import pytest
 
 from domain.errors import ChronicleError, InvalidInput
@@ -21,7 +22,7 @@ from infra.redis.store import RedisEventStore
 from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
 from tests.infra.redis.faults import admin
-from tests.infra.redis.notes import append_of
+from tests.infra.redis.notes import append_of, record_from_zero
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +96,23 @@ async def test_a_restored_log_is_the_same_and_goes_on(
         assert appended.position.sequence == EVENTS + 1
         assert appended.position.epoch > last.epoch
         assert [each.version for each in await store.load(NOTES[0])] == list(range(1, 14))
+
+
+@pytest.mark.parametrize("ndjson", [False, True], ids=["backup", "export"])
+async def test_version_zero_is_restored_to_its_place(
+    full: LogTools, empty: LogTools, valkey_server: ValkeyServer, tmp_path: Path, ndjson: bool
+) -> None:
+    """It has a key of its own, so an index list's length stays the last version."""
+    url, note_id = valkey_server.url, UUID(int=8)
+    await anyio.to_thread.run_sync(record_from_zero, url, full.log.keys.deployment, note_id, 3)
+    await (full.export if ndjson else full.backup)(tmp_path / "copy", quiet)
+    await empty.restore(tmp_path / "copy", quiet, ndjson=ndjson)
+    assert await raw(empty) == await raw(full)
+    assert await empty.log.index_lists([(note_id, 1, 9)]) == [[EVENTS + 2, EVENTS + 3]]
+    assert await empty.log.zeros([note_id, NOTES[0]]) == [EVENTS + 1, None]
+    assert (await empty.verify(quiet)).problem is None
+    async with RedisEventStore(url, empty.log.keys.deployment) as store:
+        assert (await store.append(append_of(note_id, 2))).version == 3
 
 
 async def test_a_log_that_is_not_empty_is_left_alone(full: LogTools, copied: tuple[Path, bool]) -> None:

@@ -58,7 +58,7 @@ def state_of(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(states)
-@example({"exponents": [1e16, -1e-7, 1.5e300, 5e-324], "null": None})
+@example({"exponents": [1e16, -1e-7, 6.1e-5, -0.00001, 1.5e300, 5e-324], "null": None})
 @example({"controls": '\x00\x1f\x7f\u2028\\"/\n', "big": 2**64 - 1, "tuple": (1, (2,))})
 def test_the_bytes_are_those_of_the_library(state: dict[str, Any]) -> None:
     """A plain library application reads what we write, and the other way round."""

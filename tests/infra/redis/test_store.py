@@ -19,6 +19,12 @@ pytestmark = pytest.mark.anyio
 CLAIM = IdempotencyClaim("aa11", "bb22")
 
 
+@pytest.fixture
+def valkey_server(log_server: ValkeyServer) -> ValkeyServer:
+    """Each server in turn: what the store promises holds on all of them."""
+    return log_server
+
+
 async def appended_texts(store: RedisEventStore, *texts: str) -> UUID:
     """A new note with these texts, one event each."""
     note_id = uuid4()

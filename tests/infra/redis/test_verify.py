@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
+import anyio.to_thread
 import pytest
 
 from domain.recorded import Position
@@ -16,7 +17,7 @@ from infra.redis.store import RedisEventStore
 from infra.redis.valkey import ValkeyServer
 from infra.redis.verify import VerifiedLog, verify_log
 from tests.infra.redis.faults import admin
-from tests.infra.redis.notes import append_of
+from tests.infra.redis.notes import append_of, record_from_zero
 
 pytestmark = pytest.mark.anyio
 
@@ -209,3 +210,69 @@ async def test_a_bad_index_in_front_of_a_bad_entry_is_named_first(
     assert problem is not None
     assert problem.position is not None
     assert (problem.position.sequence, problem.code) == (5, "index_disagrees")
+
+
+FROM_ZERO, ONLY_ZERO = UUID(int=8), UUID(int=9)
+
+
+async def filled_from_zero(url: str, deployment: str) -> int:
+    """Thirty events from version 1 on, and behind them aggregates of versions 0 to 2 and of version 0 alone."""
+    last = await filled(url, deployment)
+    await anyio.to_thread.run_sync(record_from_zero, url, deployment, FROM_ZERO, 3)
+    await anyio.to_thread.run_sync(record_from_zero, url, deployment, ONLY_ZERO, 1)
+    return last.sequence + 4
+
+
+async def test_a_log_with_version_zero_is_whole(valkey_server: ValkeyServer, deployment: str) -> None:
+    """Applications of the library may begin an aggregate at version 0, which its index list does not hold."""
+    last = await filled_from_zero(valkey_server.url, deployment)
+    found = await verified(valkey_server.url, deployment)
+    assert (found.problem, found.events, found.position.sequence) == (None, last, last)
+
+
+async def no_zero(client: Any, keys: calls.Keys, entries: list[Any]) -> None:
+    await client.delete(keys.zero(FROM_ZERO))
+
+
+async def wrong_zero(client: Any, keys: calls.Keys, entries: list[Any]) -> None:
+    await client.set(keys.zero(ONLY_ZERO), 3)
+
+
+async def listed_zero(client: Any, keys: calls.Keys, entries: list[Any]) -> None:
+    await client.lpush(keys.index(FROM_ZERO), EVENTS + 1)
+
+
+async def list_of_only_zero(client: Any, keys: calls.Keys, entries: list[Any]) -> None:
+    await client.rpush(keys.index(ONLY_ZERO), EVENTS + 4)
+
+
+async def zero_before_one(client: Any, keys: calls.Keys, entries: list[Any]) -> None:
+    await client.set(keys.zero(NOTES[1]), 6)
+
+
+async def stray_zero(client: Any, keys: calls.Keys, entries: list[Any]) -> None:
+    await client.set(keys.zero(uuid4()), 7)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sequence"),
+    [
+        (no_zero, EVENTS + 1),
+        (wrong_zero, EVENTS + 4),
+        (listed_zero, EVENTS + 2),
+        (list_of_only_zero, EVENTS + 4),
+        (zero_before_one, 6),
+        (stray_zero, 7),
+    ],
+)
+async def test_a_wrong_index_of_version_zero_is_named(
+    valkey_server: ValkeyServer, deployment: str, damage: Break, sequence: int
+) -> None:
+    """The key of version 0 must name its event, and no key may name another one's."""
+    await filled_from_zero(valkey_server.url, deployment)
+    async with admin(valkey_server.url) as client:
+        await damage(client, calls.Keys(deployment), [])
+    problem = (await verified(valkey_server.url, deployment)).problem
+    assert problem is not None
+    assert problem.position is not None
+    assert (problem.position.sequence, problem.code) == (sequence, "index_disagrees")
