@@ -6,6 +6,7 @@ Embedded or real servers are chosen by the settings alone; there is never a sile
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ from commands.repository import Repository
 from commands.request import Request
 from commands.resource_manager import ResourceManager
 from commands.tool_manager import ToolManager
-from domain.errors import AlreadyExists, ChronicleError
+from domain.errors import AlreadyExists, ChronicleError, Unavailable
 from domain.namespace import DEFAULT_NAMESPACE
 from domain.principal import SYSTEM
+from domain.recorded import START, Position
 from infra.admin_key import AdminKey, Authenticator
 from infra.elasticsearch.client import ElasticsearchSettings, open_cluster
 from infra.elasticsearch.fulltext_store import ElasticsearchFulltext
@@ -40,8 +42,12 @@ from infra.http_client import GuardedClient
 from infra.metrics import Metrics, ProjectorGauges, RegistryGauges
 from infra.redis.checks import Durability
 from infra.redis.owner import DirectoryInUse
-from infra.redis.store import RedisEventStore
+from infra.redis.raw_log import RawLog
+from infra.redis.segments import SegmentDirectory
+from infra.redis.store import LogFiles, RedisEventStore
+from infra.redis.tools import LogTools
 from infra.redis.valkey import ValkeyServer
+from infra.redis.watermark import WatermarkFile
 from infra.runtime import Health, Runtime
 from infra.secrets import SecretStore
 from infra.settings import ConfigurationError, Settings
@@ -57,6 +63,9 @@ REGISTRY_START_TIMEOUT_S = 300.0
 
 HEALTH_TIMEOUT_S = 2.0
 """How long a health check waits for each server."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +102,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         key = AdminKey.open(settings.admin_key_file)
         metrics = Metrics()
-        store = await _open_log(settings, stack, metrics)
+        # The log's server first: it holds the lock of the data directory. Its store last: it needs the checkpoints.
+        url = await _log_url(settings, stack, beside_owner=False)
+        if settings.cache_url is None:
+            await stack.enter_async_context(ValkeyServer(settings.data_dir, "cache", persistent=False))
         stores = await _open_read_models(settings, stack)
+        store = await _open_log(settings, stack, url, metrics, await _checkpointed(stores))
         client = await stack.enter_async_context(GuardedClient())
         registry = ToolRegistry(store, RegistryGauges(metrics))
         projectors = [
@@ -126,9 +139,22 @@ async def open_for_verification(settings: Settings) -> AsyncIterator[Verifiable]
     Where none runs, the embedded log is started for the time of the verification.
     """
     async with AsyncExitStack() as stack:
-        log = await _open_log(settings, stack, Metrics(), beside_owner=True)
+        log = await _open_log(settings, stack, await _log_url(settings, stack, beside_owner=True), Metrics())
         stores = await _open_read_models(settings, stack, read_only=True)
         yield Verifiable(log, stores.by_name)
+
+
+@asynccontextmanager
+async def open_log_tools(settings: Settings, *, read_models: bool = False) -> AsyncIterator[LogTools]:
+    """The log as stored, for a second process or where none runs; the log's server is not checked, only read.
+
+    `read_models` opens them too, for who must know how far they are.
+    """
+    async with AsyncExitStack() as stack:
+        url = await _log_url(settings, stack, beside_owner=True)
+        log = await stack.enter_async_context(RawLog(url, settings.deployment))
+        stores = (await _open_read_models(settings, stack, read_only=True)).by_name if read_models else {}
+        yield LogTools(log, _archive(settings), stores)
 
 
 def _wire(
@@ -158,23 +184,53 @@ def _wire(
 
 
 async def _open_log(
-    settings: Settings, stack: AsyncExitStack, metrics: Metrics, *, beside_owner: bool = False
+    settings: Settings,
+    stack: AsyncExitStack,
+    url: str,
+    metrics: Metrics,
+    checkpointed: Position | None = None,
 ) -> RedisEventStore:
-    if settings.redis_url is not None:
-        url = settings.redis_url.get_secret_value()
-    else:
-        log_server = ValkeyServer(settings.data_dir, "log", persistent=True)
-        url = log_server.url
-        try:
-            await stack.enter_async_context(log_server)
-        except DirectoryInUse:
-            if not beside_owner:
-                raise
-    if settings.cache_url is None and not beside_owner:
-        await stack.enter_async_context(ValkeyServer(settings.data_dir, "cache", persistent=False))
-    durability = Durability(settings.durability)
-    store = RedisEventStore(url, settings.deployment, durability=durability, appended=metrics.observe_append)
+    """The store; for the program itself (`checkpointed` is given) it minds the watermark."""
+    mark = None
+    if checkpointed is not None and settings.redis_url is None:
+        mark = WatermarkFile(settings.data_dir / "log", settings.deployment)
+    store = RedisEventStore(
+        url,
+        settings.deployment,
+        durability=Durability(settings.durability),
+        acknowledged=checkpointed or START,
+        files=LogFiles(mark, _archive(settings)),
+        appended=metrics.observe_append,
+    )
     return await stack.enter_async_context(store)
+
+
+def _archive(settings: Settings) -> SegmentDirectory:
+    return SegmentDirectory(settings.data_dir / "archive" / settings.deployment)
+
+
+async def _checkpointed(stores: ReadModelStores) -> Position:
+    """The highest position that a read model says to have applied. One that does not answer is passed over."""
+    highest = START
+    for name, store in stores.by_name.items():
+        try:
+            highest = max(highest, await store.checkpoint())
+        except Unavailable as error:
+            _log.warning("the checkpoint of read model %s is unknown at the start: %s", name, error)
+    return highest
+
+
+async def _log_url(settings: Settings, stack: AsyncExitStack, *, beside_owner: bool) -> str:
+    """The URL of the log's server, which is started if it is the embedded one."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    log_server = ValkeyServer(settings.data_dir, "log", persistent=True)
+    try:
+        await stack.enter_async_context(log_server)
+    except DirectoryInUse:
+        if not beside_owner:
+            raise
+    return log_server.url
 
 
 async def _open_read_models(

@@ -25,11 +25,15 @@ def _options(
 
 def main() -> None:
     """Run the command that the arguments name; ends the process with its exit status (see `api/cli/output.py`)."""
-    from api.cli.doctor import doctor  # noqa: PLC0415 - nothing is loaded when somebody only imports the package
+    from api.cli.accept_loss import accept_loss  # noqa: PLC0415 - nothing is loaded when somebody only imports this
+    from api.cli.archive import archive  # noqa: PLC0415 - as above
+    from api.cli.backup import backup, export, restore  # noqa: PLC0415 - as above
+    from api.cli.doctor import doctor  # noqa: PLC0415 - as above
     from api.cli.events import tail  # noqa: PLC0415 - as above
     from api.cli.import_ import import_  # noqa: PLC0415 - as above
     from api.cli.replay import replay  # noqa: PLC0415 - as above
     from api.cli.serve import serve  # noqa: PLC0415 - as above
+    from api.cli.verify import verify  # noqa: PLC0415 - as above
 
     settings = {"help_option_names": ["-h", "--help"]}
     program = typer.Typer(
@@ -44,6 +48,12 @@ def main() -> None:
     program.command("import")(import_)
     program.add_typer(events, name="events")
     events.command()(tail)
+    events.command()(verify)
+    events.command("accept-loss")(accept_loss)
     program.command()(replay)
+    events.command()(export)
+    program.command()(archive)
+    program.command()(backup)
+    program.command()(restore)
     program.command()(doctor)
     sys.exit(program(prog_name="chronicle"))

@@ -237,7 +237,11 @@ class BlockingWires:
 
     def _open(self, wire: BlockingWire) -> None:
         try:
-            _ended(open_run(_CheckingWire(wire), self.keys, self._durability, self._acknowledged, uuid4()))
+            asked = self._acknowledged
+            run = _ended(open_run(_CheckingWire(wire), self.keys, self._durability, asked, uuid4()))
+            if run.loss_accepted and self._acknowledged == asked:
+                # What was given up is no longer asked for, and what follows it is minded again.
+                self._acknowledged = run.head
         except OutcomeUnknown as error:
             raise Unavailable(f"The event store's server was lost while it was checked: {error}") from error
         except BaseException:

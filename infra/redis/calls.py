@@ -6,7 +6,7 @@ lists, bytes and integers.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -26,6 +26,7 @@ LIBRARY_VERSION = 1
 
 Call: TypeAlias = tuple[str | bytes | int, ...]
 
+_LOSS = "loss:"
 
 _LIBRARY_PARTS = ("chronicle.lua", "recorders.lua")
 
@@ -198,6 +199,22 @@ def open_run(keys: Keys, run_id: str, log_id: UUID) -> Call:
     return ("FCALL", library().function("open_run"), len(touched), *touched, run_id, str(log_id))
 
 
+def accept_loss(keys: Keys, kept: Position, lost: Position, at: str) -> Call:
+    """The call that records as a fact that the operator gave up what followed `kept`, up to `lost`."""
+    return ("HSET", keys.meta, f"{_LOSS}{kept}", f"{lost} {at}")
+
+
+def loss_is_accepted(meta: Mapping[bytes, bytes], lost: Position) -> bool:
+    """Whether `{s}:meta` says that this position was given up."""
+    for name, value in meta.items():
+        prefix, _, kept = name.decode().partition(":")
+        if f"{prefix}:" == _LOSS:
+            last = Position.parse(value.decode().partition(" ")[0])
+            if Position.parse(kept).sequence < lost.sequence <= last.sequence and lost.epoch <= last.epoch:
+                return True
+    return False
+
+
 def load(
     keys: Keys,
     aggregate_id: UUID,
@@ -217,14 +234,30 @@ def load(
     return ("FCALL_RO", library().function("load"), len(touched), *touched, *arguments)
 
 
-def loaded(reply: Sequence[Any]) -> tuple[int, list[StoredRecord]]:
-    """The aggregate's version and a page of its records. Raises RecordDamaged for what is missing or wrong."""
-    version, *entries = reply
-    for entry in entries:
-        if isinstance(entry, int):
+def absent(reply: Sequence[Any]) -> list[int]:
+    """The sequences on a page of an aggregate that the log does not have: trimmed, or lost."""
+    return [item for item in reply[1:] if isinstance(item, int)]
+
+
+def loaded(
+    reply: Sequence[Any], archived: Mapping[int, tuple[Position, bytes]] | None = None
+) -> tuple[int, list[StoredRecord]]:
+    """The aggregate's version and a page of its records; `archived` has those that were trimmed, by sequence.
+
+    Raises RecordDamaged for what is missing or wrong.
+    """
+    version, *items = reply
+    page = []
+    for item in items:
+        if not isinstance(item, int):
+            page.append(unpack(item[1], position_of(item[0])))
+        elif archived and item in archived:
+            position, value = archived[item]
+            page.append(unpack(value, position))
+        else:
             problem = "is named by its aggregate's index and missing from the log. Restore it from a backup."
-            raise RecordDamaged(Position(entry, 0), problem)
-    return version, [unpack(value, position_of(entry_id)) for entry_id, value in entries]
+            raise RecordDamaged(Position(item, 0), problem)
+    return version, page
 
 
 def of_aggregate(aggregate_id: UUID, versions: Iterable[int], page: list[StoredRecord]) -> list[StoredRecord]:
@@ -258,6 +291,11 @@ def records(after: Position, reply: Sequence[Any]) -> list[StoredRecord]:
             message = f"Position {after} was read before, and the log has {there} there now. Read again from the start."
             raise HistoryChanged(message)
     return gapless(after.sequence + 1, entries)
+
+
+def read_on(keys: Keys, sequence: int, limit: int, until: Position | None = None) -> Call:
+    """The call for entries after a sequence number that the archive proved."""
+    return ("XRANGE", keys.log, sequence + 1, "+" if until is None else str(until), "COUNT", limit)
 
 
 def read_range(keys: Keys, first: int, last: int | None, limit: int) -> Call:

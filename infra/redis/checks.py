@@ -15,6 +15,7 @@ from domain.errors import Unavailable
 from domain.recorded import START, Position
 from infra.redis import calls
 from infra.redis.client import Caller, refusal
+from infra.redis.record import content_hash
 
 
 class Durability(StrEnum):
@@ -38,26 +39,35 @@ class ServerRun:
     run_id: str
     epoch: int
     head: Position
+    loss_accepted: bool = False
+    """The log ends before the watermark, and the operator accepted that."""
 
 
 async def open_run(
-    wire: Caller, keys: calls.Keys, durability: Durability, acknowledged: Position, log_id: UUID
+    wire: Caller,
+    keys: calls.Keys,
+    durability: Durability,
+    acknowledged: Position,
+    log_id: UUID,
+    acknowledged_hash: str = "",
 ) -> ServerRun:
     """Check the server behind `wire` and open its log for appending.
 
-    `acknowledged` is the last position that this deployment knows to have been acknowledged. `log_id` names the log
-    if it is new. Raises UnsafeServer, ServerRefused or Unavailable.
+    `acknowledged` is the last position that this deployment knows to have been acknowledged, and `acknowledged_hash`
+    the content hash of its event, if that is known. `log_id` names the log if it is new.
+    Raises UnsafeServer, ServerRefused or Unavailable.
     """
     try:
         await _check_settings(wire, durability)
-        await _ensure_library(wire)
+        await ensure_library(wire, calls.library())
+        await _check_restored(wire, keys)
         run_id = await _run_id(wire)
         epoch, sequence, entry_epoch = await wire.call(*calls.open_run(keys, run_id, log_id))
         head = Position(sequence, entry_epoch) if sequence else START
-        await _check_acknowledged(wire, keys, acknowledged, head)
+        accepted = await _check_acknowledged(wire, keys, acknowledged, acknowledged_hash, head)
     except ResponseError as error:
         raise _damage(error) or refusal(error) from error
-    return ServerRun(run_id, epoch, head)
+    return ServerRun(run_id, epoch, head, accepted)
 
 
 async def _check_settings(wire: Caller, durability: Durability) -> None:
@@ -89,8 +99,8 @@ async def _setting(wire: Caller, setting: str) -> str:
     return reply[1].decode() if reply else "unknown"
 
 
-async def _ensure_library(wire: Caller) -> None:
-    library = calls.library()
+async def ensure_library(wire: Caller, library: calls.Library) -> None:
+    """Load a function library unless the server has it. Raises UnsafeServer if it has another one of that name."""
     for _ in range(2):
         for found in await wire.call("FUNCTION", "LIST", "LIBRARYNAME", library.name, "WITHCODE"):
             values = dict(zip(found[::2], found[1::2], strict=True))
@@ -109,6 +119,15 @@ async def _ensure_library(wire: Caller) -> None:
                 raise
 
 
+async def _check_restored(wire: Caller, keys: calls.Keys) -> None:
+    if await wire.call("HGET", keys.meta, "restoring"):
+        message = (
+            "A restore into this log was begun and not finished. Run the same `chronicle restore` again: it goes on "
+            "where it ended."
+        )
+        raise UnsafeServer(message)
+
+
 async def _run_id(wire: Caller) -> str:
     info = (await wire.call("INFO", "server")).decode()
     for line in info.splitlines():
@@ -120,18 +139,38 @@ async def _run_id(wire: Caller) -> str:
     )
 
 
-async def _check_acknowledged(wire: Caller, keys: calls.Keys, acknowledged: Position, head: Position) -> None:
-    if acknowledged == START:
-        return
-    reply = await wire.call("XRANGE", keys.log, acknowledged.sequence, acknowledged.sequence)
+async def _check_acknowledged(
+    wire: Caller, keys: calls.Keys, wanted: Position, hash_wanted: str, head: Position
+) -> bool:
+    """Whether the watermark is lost and the operator accepted it. Raises UnsafeServer if it is lost and nobody did."""
+    if wanted == START or await _is_trimmed(wire, keys, wanted):
+        return False
+    reply = await wire.call("XRANGE", keys.log, wanted.sequence, wanted.sequence)
     found = calls.position_of(reply[0][0]) if reply else None
-    if found != acknowledged:
-        message = (
-            f"The server came back without events that were acknowledged: position {acknowledged} "
-            f"{'is missing' if found is None else f'is now {found}'}, and its log ends at {head}. "
-            "Nothing is appended to it. Restore the log from a backup or from the archive, or start a new deployment."
-        )
+    if found == wanted:
+        if hash_wanted in {"", content_hash(reply[0][1][1])}:
+            return False
+        message = f"Position {wanted} holds another event than the one that was acknowledged there. Restore the log."
         raise UnsafeServer(message)
+    if await _is_accepted(wire, keys, wanted):
+        return True
+    there = "is missing" if found is None else f"is now {found}"
+    message = (
+        f"The server came back without events that were acknowledged: position {wanted} {there}, and its log ends at "
+        f"{head}. Nothing is appended to it. Restore the log from a backup (`chronicle restore`). If there is none, "
+        f"accept the loss for good: `chronicle events accept-loss {wanted}`."
+    )
+    raise UnsafeServer(message)
+
+
+async def _is_trimmed(wire: Caller, keys: calls.Keys, position: Position) -> bool:
+    # What was trimmed lies in the archive, and the log's last entry is always kept: so nothing behind it is lost.
+    return position.sequence <= int(await wire.call("HGET", keys.meta, "trimmed") or 0)
+
+
+async def _is_accepted(wire: Caller, keys: calls.Keys, lost: Position) -> bool:
+    meta = await wire.call("HGETALL", keys.meta)
+    return calls.loss_is_accepted(dict(zip(meta[::2], meta[1::2], strict=True)), lost)
 
 
 def _damage(error: ResponseError) -> UnsafeServer | None:

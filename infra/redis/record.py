@@ -174,7 +174,12 @@ def unpack(value: bytes, position: Position) -> StoredRecord:
 
 def content_hash(value: bytes) -> str:
     """SHA-256, in hexadecimal, of what the writer packed: the same wherever and whenever the record is restored."""
-    return hashlib.sha256(memoryview(value)[STAMP_LENGTH:]).hexdigest()
+    return packed_hash(memoryview(value)[STAMP_LENGTH:])
+
+
+def packed_hash(packed: bytes | memoryview) -> str:
+    """The content hash of a record that the server has not stamped yet."""
+    return hashlib.sha256(packed).hexdigest()
 
 
 def _recorded_at(value: bytes, position: Position) -> int:

@@ -14,15 +14,17 @@ waits, then ends every task. Nothing here decides anything about the domain.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
 
-from domain.errors import InvalidInput, Unavailable
+from domain.errors import HistoryChanged, InvalidInput, Unavailable
 from domain.recorded import START, Append, Appended, IdempotencyClaim, Position, RecordedEvent
 from infra.redis import calls, record
+from infra.redis.archived_reads import ArchivedReads
 from infra.redis.checks import Durability, ServerRun, open_run
 from infra.redis.client import (
     CALL_TIMEOUT_S,
@@ -35,6 +37,9 @@ from infra.redis.client import (
 from infra.redis.codec import EventCodec
 from infra.redis.feed import BACKOFF_MAX_S, BACKOFF_MIN_S, BATCH_EVENTS_MAX, LiveFeed
 from infra.redis.group_commit import GroupCommit
+from infra.redis.record import RecordDamaged
+from infra.redis.segments import SegmentDirectory
+from infra.redis.watermark import Watermark, WatermarkFile, WatermarkWriter
 
 PAGE_EVENTS_MAX = 1000
 CLOSE_TIMEOUT_S = 10.0
@@ -42,13 +47,22 @@ CLOSE_TIMEOUT_S = 10.0
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """What of a log lies in files of its own: the watermark, and the archive."""
+
+    watermark: WatermarkFile | None = None
+    archive: SegmentDirectory | None = None
+
+
 class RedisEventStore:
     """The log of one deployment. Use it as an async context manager; one per process is enough.
 
     `url` is redis://, rediss:// or unix://. `deployment` names the log: all keys carry it as their hash tag.
-    `acknowledged` is the last position known to have been acknowledged (START: none), for instance from a watermark
-    file: a server whose log no longer has it is refused. `new_id` makes event ids. `appended` is told of each append
-    that was written: how many events, and the seconds until they were acknowledged.
+    `acknowledged` is the last position known to have been acknowledged (START: none), for instance a checkpoint: a
+    server whose log no longer has it, or what `files.watermark` says, is refused. What was trimmed from the log is read
+    from `files.archive`. `new_id` makes event ids. `appended` is told of each append that was written: how many events,
+    and the seconds until they were acknowledged.
 
     Entering raises UnsafeServer with what to change, or Unavailable.
     """
@@ -60,10 +74,12 @@ class RedisEventStore:
         *,
         durability: Durability = Durability.ALWAYS,
         acknowledged: Position = START,
+        files: LogFiles | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
         new_id: Callable[[], UUID] = uuid4,
         appended: Callable[[int, float], None] | None = None,
     ) -> None:
+        files = files or LogFiles()
         self._url = url
         self._keys = calls.Keys(deployment)
         self.durability = durability
@@ -72,14 +88,21 @@ class RedisEventStore:
         self._appended = appended
         self._codec = EventCodec()
         self._reads = reading_client(url)
+        self._archive = ArchivedReads(self._reads, self._keys, files.archive)
         self._commits = GroupCommit(self._keys, lambda: self._wire("append"), self._open)
         self._feed = LiveFeed(self._keys, lambda: self._wire("feed"), self._codec)
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
-        self.acknowledged = acknowledged
-        """The last position that this process knows to be in the log for good."""
+        self._mark = Watermark(acknowledged)
+        self._watermark = files.watermark
+        self._marks = WatermarkWriter(files.watermark)
         self.server_run: ServerRun | None = None
         """The server run that appends go to, once it passed the checks."""
+
+    @property
+    def acknowledged(self) -> Position:
+        """The last position that this process knows to be in the log for good."""
+        return self._mark.position
 
     @property
     def queued(self) -> int:
@@ -93,6 +116,10 @@ class RedisEventStore:
 
     async def __aenter__(self) -> Self:
         try:
+            if self._watermark is not None:
+                kept = await self._watermark.read()
+                if kept.position >= self.acknowledged:
+                    self._mark = kept
             await self._commits.connect()
         except BaseException:
             await self._reads.aclose()
@@ -101,6 +128,7 @@ class RedisEventStore:
         self._running = [
             self._tasks.create_task(self._commits.run(), name="event store: group commit"),
             self._tasks.create_task(self._feed.run(), name="event store: live feed"),
+            self._tasks.create_task(self._marks.run(), name="event store: watermark"),
         ]
         return self
 
@@ -108,18 +136,20 @@ class RedisEventStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._commits.close()
-        commits, feed = self._running
+        commits, feed, marks = self._running
         feed.cancel()
         try:
             await asyncio.wait([commits], timeout=CLOSE_TIMEOUT_S)
         finally:
             commits.cancel()
+            marks.cancel()
             try:
                 # The body's own error passes by: a task group would wrap it.
                 cancelled = isinstance(error, asyncio.CancelledError)
                 await self._tasks.__aexit__(*((kind, error, trace) if cancelled else (None, None, None)))
             finally:
                 await self._reads.aclose()
+                await self._marks.close()
 
     async def append(self, append: Append) -> Appended:
         """Append all events of `append`, or none.
@@ -128,8 +158,13 @@ class RedisEventStore:
         (written once or not at all: retry with the same claim).
         """
         started = perf_counter()
-        appended = await self._commits.append(self._packed(append))
-        self.acknowledged = max(self.acknowledged, appended.position)
+        packed = self._packed(append)
+        appended = await self._commits.append(packed)
+        if appended.position > self.acknowledged:
+            # A repeated append packed other bytes than the first one, so their hash would be wrong.
+            found = "" if appended.repeated else record.packed_hash(packed.records[-1])
+            self._mark = Watermark(appended.position, found)
+            self._marks.tell(self._mark)
         if self._appended is not None and not appended.repeated:
             self._appended(len(append.events), perf_counter() - started)
         return appended
@@ -147,7 +182,8 @@ class RedisEventStore:
             if version_max is not None:
                 wanted = min(wanted, version_max - len(events))
             call = calls.load(self._keys, aggregate_id, len(events), wanted)
-            version, page = calls.loaded(await self._function_call(call))
+            reply = await self._function_call(call)
+            version, page = calls.loaded(reply, await self._archive.events(calls.absent(reply)))
             page = calls.of_aggregate(aggregate_id, count(len(events) + 1), page)
             events += [self._codec.decode(stored) for stored in page]
             if not page or len(events) >= version:
@@ -165,13 +201,26 @@ class RedisEventStore:
             until = after
         limit = min(limit, PAGE_EVENTS_MAX)
         reply = await read_call(self._reads, *calls.read(self._keys, after, limit, until))
-        return [self._codec.decode(stored) for stored in calls.records(after, reply)]
+        try:
+            found = calls.records(after, reply)
+        except (HistoryChanged, RecordDamaged):
+            archived = await self._archive.after(after, limit, until)
+            if archived is None:
+                raise
+            found = archived
+        if not found and after == START:
+            found = await self._archive.after(after, limit, until) or []
+        return [self._codec.decode(stored) for stored in found]
 
     async def read_backwards(self, before: Position | None, *, limit: int) -> Sequence[RecordedEvent]:
         """Up to `limit` (at most 1,000) events before a position (None: from the end), newest first."""
         limit = min(limit, PAGE_EVENTS_MAX)
         reply = await read_call(self._reads, *calls.read_backwards(self._keys, before, limit))
-        return [self._codec.decode(calls.entry(item)) for item in reply]
+        found = [calls.entry(item) for item in reply]
+        lowest = found[-1].position if found else before
+        if lowest is not None and len(found) < limit and lowest.sequence > 1:
+            found += await self._archive.before(lowest.sequence, limit - len(found))
+        return [self._codec.decode(stored) for stored in found]
 
     async def head(self) -> Position:
         """The position of the last event, START if there is none."""
@@ -229,7 +278,14 @@ class RedisEventStore:
         return Wire(self._url, call_timeout_s=self._call_timeout_s, name=f"chronicle-{purpose}")
 
     async def _open(self, wire: Wire) -> None:
-        self.server_run = await open_run(wire, self._keys, self.durability, self.acknowledged, self._new_id())
+        mark = self._mark
+        run = await open_run(
+            wire, self._keys, self.durability, mark.position, self._new_id(), mark.content_hash
+        )
+        if run.loss_accepted:
+            self._mark = Watermark(run.head)
+            self._marks.tell(self._mark)
+        self.server_run = run
 
     def _packed(self, append: Append) -> calls.PackedAppend:
         if not append.events:

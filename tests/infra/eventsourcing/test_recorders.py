@@ -8,7 +8,7 @@ import pytest
 from eventsourcing.persistence import DataError, IntegrityError, OperationalError, Tracking
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from domain.recorded import Envelope, IdempotencyClaim
+from domain.recorded import Envelope, IdempotencyClaim, Position
 from infra.redis import calls, recorders
 from infra.redis.eventsourcing import RedisFactory
 from infra.redis.record import Record, pack, stamp
@@ -246,3 +246,32 @@ def test_a_missing_event_is_not_skipped(factory: RedisFactory, keys: calls.Keys,
         recorder.select_events(note)
     with pytest.raises(OperationalError, match="missing from the log"):
         recorder.select_notifications(1, 10)
+
+
+def test_an_accepted_loss_is_no_longer_refused_and_the_next_one_is(
+    factory: RedisFactory, keys: calls.Keys, admin: Any
+) -> None:
+    """What the operator gave up is not asked for again, and what is written after it is minded like any other event."""
+    recorder, note = factory.application_recorder(), uuid4()
+    recorder.insert_events(versions(note, 1, 5))
+
+    def lose(count: int) -> Position:
+        """Cut the log's end off, as a server that came back with less; answers the end that was lost."""
+        entries = admin.xrange(keys.log)
+        admin.delete(keys.log)
+        for entry_id, fields in entries[:-count]:
+            admin.xadd(keys.log, fields, entry_id)
+        admin.rpop(keys.index(note), count)
+        admin.decrby(keys.head, count)
+        admin.delete(keys.epoch)
+        return calls.position_of(entries[-1][0])
+
+    lost = lose(3)
+    with pytest.raises(OperationalError, match=f"position {lost} is missing"):
+        recorder.insert_events([stored(note, 3)])
+    kept = calls.position_of(admin.xrevrange(keys.log, count=1)[0][0])
+    admin.execute_command(*calls.accept_loss(keys, kept, lost, "now"))
+    assert recorder.insert_events([stored(note, 3)]) == [3]
+    again = lose(1)
+    with pytest.raises(OperationalError, match=f"position {again} is missing"):
+        recorder.insert_events([stored(note, 3)])

@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
+from eventsourcing.persistence import StoredEvent
 
 from domain.recorded import Append, DomainEvent, Envelope, IdempotencyClaim
+from infra.redis.codec import EventCodec
+from infra.redis.eventsourcing import RedisFactory
 
 TIME = datetime(2026, 11, 23, 12, 30, 15, 250, tzinfo=UTC)
 
@@ -56,3 +59,14 @@ def append_of(
         event(note_id, version, text) for version, text in enumerate(texts or ("text",), expected_version + 1)
     ]
     return Append(note_id, expected_version, events, envelope or Envelope(namespace="tests"), claim)
+
+
+def record_from_zero(url: str, deployment: str, note_id: UUID, count: int) -> None:
+    """Events of versions 0, 1, 2, ... as an application of the library writes them. It blocks: call it in a thread."""
+    factory, codec = RedisFactory({"REDIS_URL": url, "REDIS_LOG": deployment}), EventCodec()
+    states = [codec.encode(event(note_id, number)) for number in range(1, count + 1)]
+    events = [StoredEvent(note_id, version, *encoded) for version, encoded in enumerate(states)]
+    try:
+        factory.application_recorder().insert_events(events)
+    finally:
+        factory.close()
