@@ -89,15 +89,19 @@ class Audit:
 
     async def list_events(self, context: Context, query: ListEvents) -> EventPage:
         """One page. Raises InvalidInput for what is no position and HistoryChanged for one of another log."""
+        _check_subject(query)
         newest_first = query.order == "newest_first"
         at = Position.parse(query.after, "/after") if query.after is not None else None
+        if newest_first and at is not None and at != START:
+            await self._store.read(at, limit=0)  # reading backwards does not meet the position itself
+        wanted = min(query.limit, READ_BATCH)
         found: list[Mapping[str, Any]] = []
         scanned = 0
         while scanned < SCANNED_PER_PAGE_MAX:
             if newest_first:
-                batch = await self._store.read_backwards(at, limit=READ_BATCH)
+                batch = await self._store.read_backwards(at, limit=wanted)
             else:
-                batch = await self._store.read(at or START, limit=READ_BATCH)
+                batch = await self._store.read(at or START, limit=wanted)
             for recorded in batch:
                 at = recorded.position
                 scanned += 1
@@ -105,8 +109,10 @@ class Audit:
                     found.append(event_view(recorded))
                     if len(found) == query.limit:
                         return EventPage(found, str(at))
-            if len(batch) < READ_BATCH:
+            if len(batch) < wanted:
                 return EventPage(found, None)
+            # No more than the page needs at first; then more at a time, where conditions refuse most events.
+            wanted = min(wanted * 4, READ_BATCH)
         return EventPage(found, str(at))
 
     async def history(self, context: Context, query: History) -> EventPage:
@@ -123,8 +129,7 @@ class Audit:
 
     async def follow(self, context: Context, query: FollowEvents) -> AsyncIterator[RecordedEvent | CaughtUp]:
         """Events as they come, and once CaughtUp. Raises InvalidInput, HistoryChanged and LimitExceeded."""
-        if query.subject is not None:
-            _check_id(query.subject)
+        _check_subject(query)
         after = await self._store.head() if query.after == LIVE else Position.parse(query.after, "/after")
         return self._follow(context, query, after)
 
@@ -174,9 +179,11 @@ class Audit:
         ]
 
 
-def _check_id(text: str) -> None:
+def _check_subject(query: EventFilter) -> None:
+    if query.subject is None:
+        return
     try:
-        UUID(text)
+        UUID(query.subject)
     except ValueError:
-        message = f"'{text[:64]}' is not an id."
+        message = f"'{query.subject[:64]}' is not an id."
         raise InvalidInput(message, [Fault("/subject", message)]) from None

@@ -27,7 +27,7 @@ from domain.principal import NamespaceSet, Scope
 from domain.prompt import PromptMessage
 from domain.reads import MIN_POSITION_WAIT_S
 from domain.recorded import Position
-from domain.resource import match_template
+from domain.resource import URI_LENGTH_MAX, match_template
 
 MCP_PAGE_SIZE = 100
 
@@ -84,7 +84,7 @@ class ReadResource(ServedRead):
     """Read a served resource by URI, one that a served URI template matches too."""
 
     namespace: NamespaceSlug | None = None
-    uri: str | None = None
+    uri: str | None = Field(default=None, max_length=URI_LENGTH_MAX)
 
 
 class RenderPrompt(ServedRead):

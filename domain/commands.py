@@ -3,22 +3,37 @@
 What they are about (the id) and the version that they are based on come with the request, not in the command.
 """
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from domain.definition import DefinitionContent
 from domain.identity import NamespaceSlug
-from domain.namespace import NamespaceDefinition, NamespacePolicy
+from domain.namespace import NamespaceDefinition, NewNamespacePolicy
 from domain.prompt import PromptDefinition
 from domain.resource import ResourceDefinition
 from domain.tool import ToolDefinition
 
 REASON_LENGTH_MAX = 1000
 PROVENANCE_FIELDS_MAX = 16
+PROVENANCE_NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+
+ProvenanceName = Annotated[str, StringConstraints(pattern=PROVENANCE_NAME_PATTERN)]
+_PROVENANCE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def _named_well(provenance: dict[str, str]) -> dict[str, str]:
+    for name in provenance:
+        if not _PROVENANCE_NAME.fullmatch(name):
+            raise ValueError(f"{name[:64]!r} is not a field's name: 1 to 64 of [A-Za-z0-9_.-]")
+    return provenance
+
 
 ProvenanceText = Annotated[str, StringConstraints(max_length=1024)]
-Provenance = Annotated[dict[str, ProvenanceText], Field(max_length=PROVENANCE_FIELDS_MAX)]
+Provenance = Annotated[
+    dict[str, ProvenanceText], Field(max_length=PROVENANCE_FIELDS_MAX), AfterValidator(_named_well)
+]
 """Where a definition was found: `id`, `server`, `source`, `license`, `category` … Shown, never interpreted."""
 
 
@@ -148,4 +163,4 @@ class CreateNamespace(Command):
 class SetNamespacePolicy(Command):
     """Replace a namespace's policy as a whole."""
 
-    policy: NamespacePolicy
+    policy: NewNamespacePolicy

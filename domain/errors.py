@@ -37,6 +37,9 @@ class ChronicleError(Exception):
 
     code = "error"
 
+    lasts = False
+    """Whether the same would fail again at any later time, until somebody repairs something."""
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message

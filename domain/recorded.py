@@ -13,6 +13,9 @@ from domain.errors import Fault, InvalidInput
 DomainEvent: TypeAlias = AggregateEvent
 """What an aggregate decided: a frozen, JSON-ready event of the `eventsourcing` library."""
 
+POSITION_NUMBER_MAX = 2**53 - 1
+"""Largest sequence and epoch: the largest integer that every JSON reader keeps exact."""
+
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -32,10 +35,16 @@ class Position(NamedTuple):
     def parse(cls, text: str, pointer: str = "") -> "Position":
         """Read the text form. Raises InvalidInput for anything else; `pointer` says where it stood."""
         sequence, dash, epoch = text.partition("-")
-        if not (dash and sequence.isascii() and sequence.isdigit() and epoch.isascii() and epoch.isdigit()):
+        if not (dash and _is_number(sequence) and _is_number(epoch)):
             message = f"'{text[:64]}' is not a position. Use one that an answer or an event gave you."
             raise InvalidInput(message, [Fault(pointer, message)])
         return cls(int(sequence), int(epoch))
+
+
+def _is_number(text: str) -> bool:
+    # The length first: int() takes a time that is quadratic in it.
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(POSITION_NUMBER_MAX))
+    return digits and int(text) <= POSITION_NUMBER_MAX
 
 
 START = Position(0, 0)

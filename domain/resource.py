@@ -16,8 +16,10 @@ from domain.tool import DESCRIPTION_LENGTH_MAX
 URI_LENGTH_MAX = 2048
 NAME_LENGTH_MAX = 256
 
-_URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x1f\x7f]*$")
+# Used with `fullmatch` only: `$` would let a line feed through at the end.
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x1f\x7f]*")
 _SIMPLE_EXPRESSION = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_ADJACENT_EXPRESSIONS = re.compile(_SIMPLE_EXPRESSION.pattern + r"\{[A-Za-z_]")
 
 
 class ResourceAnnotations(DefinitionModel):
@@ -81,7 +83,7 @@ class ResourceDefinition(DefinitionContent):
     @field_validator("uri")
     @classmethod
     def _is_a_uri(cls, uri: str | None) -> str | None:
-        if uri is not None and not _URI.match(uri):
+        if uri is not None and not _URI.fullmatch(uri):
             raise ValueError("not an absolute URI (RFC 3986): it needs a scheme and no blanks")
         return uri
 
@@ -91,8 +93,16 @@ class ResourceDefinition(DefinitionContent):
         if template is not None:
             if template.count("{") != template.count("}") or not uritemplate.variables(template):
                 raise ValueError("not a URI template (RFC 6570) with at least one variable")
-            if not re.match(r"^[A-Za-z][A-Za-z0-9+.-]*:", template):
+            if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", template):
                 raise ValueError("a URI template starts with a literal scheme")
+            if any(character.isspace() or not character.isprintable() for character in template):
+                raise ValueError("a URI template holds no blanks and no control characters")
+            if _ADJACENT_EXPRESSIONS.search(template):
+                raise ValueError("put literal text between two expressions: nothing says where a value ends")
+            if any(character.isspace() or not character.isprintable() for character in template):
+                raise ValueError("a URI template holds no blanks and no control characters")
+            if _ADJACENT_EXPRESSIONS.search(template):
+                raise ValueError("put literal text between two expressions: nothing says where a value ends")
         return template
 
     @model_validator(mode="after")
@@ -108,19 +118,32 @@ class ResourceDefinition(DefinitionContent):
 
 
 def match_template(template: str, uri: str) -> dict[str, str] | None:
-    """The variables that make `template` into `uri`, None if nothing does.
+    """The variables that make `template` into `uri`, percent-decoded; None if nothing does.
 
-    Simple expressions (`{name}`) match one path segment; templates with others of RFC 6570 match nothing yet.
+    Read from left to right in linear time: each simple expression (`{name}`) takes the shortest run of at least one
+    character up to the first occurrence of the literal text that follows it, and the last one all that is left before
+    the closing text. A value holds none of `/ ? #`. A longer value would never help: what it skips is allowed in the
+    next value as well. Templates with other expressions of RFC 6570, a name twice, or two expressions side by side
+    match nothing, and neither does a URI longer than URI_LENGTH_MAX.
     """
-    pattern, end = "", 0
-    for expression in _SIMPLE_EXPRESSION.finditer(template):
-        pattern += re.escape(template[end : expression.start()]) + f"(?P<{expression[1]}>[^/?#]+)"
-        end = expression.end()
-    rest = template[end:]
-    if "{" in rest or len(set(_SIMPLE_EXPRESSION.findall(template))) != pattern.count("(?P<"):
+    first, *parts = _SIMPLE_EXPRESSION.split(template)
+    names, literals = parts[::2], parts[1::2]
+    readable = names and len(set(names)) == len(names) and all(literals[:-1])
+    if not readable or any(mark in literal for literal in (first, *literals) for mark in "{}"):
         return None
-    found = re.fullmatch(pattern + re.escape(rest), uri)
-    return {name: unquote(value) for name, value in found.groupdict().items()} if found else None
+    end = len(uri) - len(literals[-1])
+    if len(uri) > URI_LENGTH_MAX or not uri.startswith(first) or not uri.endswith(literals[-1]):
+        return None
+    values: dict[str, str] = {}
+    start = len(first)
+    for name, literal in zip(names, [*literals[:-1], ""], strict=True):
+        stop = uri.find(literal, start + 1, end) if literal else end
+        value = uri[start:stop]
+        if stop <= start or any(mark in value for mark in "/?#"):
+            return None
+        values[name] = unquote(value)
+        start = stop + len(literal)
+    return values
 
 
 class Resource(Definition):

@@ -32,6 +32,7 @@ from domain.namespace import DEFAULT_NAMESPACE
 from domain.principal import SYSTEM
 from domain.recorded import START, Position
 from infra.admin_key import AdminKey, Authenticator
+from infra.data_directory import prepare_data_directory
 from infra.elasticsearch.client import ElasticsearchSettings, open_cluster
 from infra.elasticsearch.fulltext_store import ElasticsearchFulltext
 from infra.elasticsearch.metadata_store import ElasticsearchMetadata
@@ -99,6 +100,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             "CHRONICLE_ROLES: one role alone needs CHRONICLE_ELASTICSEARCH_URL, "
             "because the embedded indices belong to one process."
         )
+    prepare_data_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         key = AdminKey.open(settings.admin_key_file)
         metrics = Metrics()
@@ -138,6 +140,7 @@ async def open_for_verification(settings: Settings) -> AsyncIterator[Verifiable]
 
     Where none runs, the embedded log is started for the time of the verification.
     """
+    prepare_data_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         log = await _open_log(settings, stack, await _log_url(settings, stack, beside_owner=True), Metrics())
         stores = await _open_read_models(settings, stack, read_only=True)
@@ -296,7 +299,8 @@ async def _health(
     except (ChronicleError, TimeoutError):
         parts["log"] = "unavailable"
         return Health(False, parts)
-    parts["registry"] = "ok" if ready else "reading the log"
+    waiting = registry.stopped_by.message if registry.stopped_by is not None else "reading the log"
+    parts["registry"] = "ok" if ready else waiting
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT_S):
             await stores.ping()

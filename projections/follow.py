@@ -35,7 +35,7 @@ class Follower:
     position: Callable[[], Awaitable[Position]]
     consume: Callable[[Batches, Callable[[], None]], Awaitable[None]]
     start_over: Callable[[], Awaitable[None]]
-    failed: Callable[[], None]
+    failed: Callable[[Exception], None]
 
 
 async def follow(log: EventLog, follower: Follower) -> None:
@@ -45,7 +45,7 @@ async def follow(log: EventLog, follower: Follower) -> None:
         try:
             await _follow_once(log, follower, pause)
         except Exception as error:  # noqa: BLE001 - the task's outer edge: it logs, counts and tries again
-            follower.failed()
+            follower.failed(error)
             logger.warning(
                 "follower_failed", follower=follower.name, error=repr(error), retry_in_s=pause.seconds
             )
@@ -57,7 +57,7 @@ async def _follow_once(log: EventLog, follower: Follower, pause: "_Pause") -> No
         async with log.subscribe(await follower.position()) as batches:
             await follower.consume(batches, pause.forget)
     except HistoryChanged as change:
-        follower.failed()
+        follower.failed(change)
         logger.warning("history_changed", follower=follower.name, error=change.message)
         await follower.start_over()
 

@@ -130,7 +130,7 @@ class Projector:
         self.progress.move_to(position)
         self._metrics.position(self.name, position)
 
-    def _count_failure(self) -> None:
+    def _count_failure(self, _error: Exception) -> None:
         self._metrics.failed(self.name)
 
     async def _watch_lag(self) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import anyio
 
 from domain.entry import Entry, Kind
-from domain.errors import DeadlineExceeded
+from domain.errors import ChronicleError, DeadlineExceeded
 from domain.namespace import NamespacePolicy
 from domain.principal import NamespaceSet
 from domain.reads import Change
@@ -51,18 +51,21 @@ class ToolRegistry:
         self._progress = Progress(NAME)
         self._feed = ChangeFeed()
         self._caught_up = anyio.Event()
+        self._stopped = anyio.Event()
+        self.stopped_by: ChronicleError | None = None
+        """What keeps the registry from following the log until somebody repairs it. It is tried all the same."""
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
         await follow(
             self._log,
-            Follower(NAME, self._position_to_resume, self._consume, self._start_over, self._metrics.failed),
+            Follower(NAME, self._position_to_resume, self._consume, self._start_over, self._failed),
         )
 
     @property
     def ready(self) -> bool:
         """Whether the registry holds the whole log as it was at the start, or after the last change of history."""
-        return self._next is None
+        return self._next is None and self.stopped_by is None
 
     @property
     def position(self) -> Position:
@@ -70,9 +73,13 @@ class ToolRegistry:
         return self._progress.position
 
     async def wait_until_ready(self, timeout_s: float) -> None:
-        """Return when the registry first caught up. Raises DeadlineExceeded after `timeout_s`."""
+        """Return when the registry first caught up. Raises what stops it, and DeadlineExceeded after `timeout_s`."""
         with anyio.move_on_after(timeout_s):
-            await self._caught_up.wait()
+            async with anyio.create_task_group() as either:
+                for event in (self._caught_up, self._stopped):
+                    either.start_soon(_cancel_after, event, either.cancel_scope)
+        if self.stopped_by is not None:
+            raise self.stopped_by
         if not self._caught_up.is_set():
             raise DeadlineExceeded(f"The {NAME} did not catch up with the log within {timeout_s:g} s.")
 
@@ -115,7 +122,15 @@ class ToolRegistry:
                 self._apply(batch)
             elif self._next is not None:
                 self._swap(self._next)
+            if self.stopped_by is not None:
+                self.stopped_by, self._stopped = None, anyio.Event()
             went_well()
+
+    def _failed(self, error: Exception) -> None:
+        self._metrics.failed()
+        if isinstance(error, ChronicleError) and error.lasts:
+            self.stopped_by = error
+            self._stopped.set()
 
     def _apply(self, batch: Sequence[RecordedEvent]) -> None:
         catalogue = self._next or self._catalogue
@@ -171,6 +186,11 @@ class _Catalogue:
             self.shelves.remove(served_before)
         if _visibly_different(served_before, served_after):
             yield Change(after.kind, after.namespace, served_before, served_after)
+
+
+async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 def _visibly_different(before: Entry | None, after: Entry | None) -> bool:

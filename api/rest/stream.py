@@ -24,7 +24,14 @@ from api.rest.reading import read_query
 from api.rest.rows import Row
 from commands.audit import CaughtUp
 from commands.event_view import event_view
-from domain.errors import ChronicleError, Fault, HistoryChanged, InvalidInput, LimitExceeded
+from domain.errors import (
+    ChronicleError,
+    DeadlineExceeded,
+    Fault,
+    HistoryChanged,
+    InvalidInput,
+    LimitExceeded,
+)
 from domain.recorded import RecordedEvent
 from infra.runtime import Runtime
 
@@ -63,8 +70,10 @@ def stream_handler(runtime: Runtime, row: Row) -> Handler:
             stack.enter_context(places.one())
             items: AsyncIterator[Item] = await runtime.messages.handle(request)
             await stack.enter_async_context(aclosing(items))  # type: ignore[type-var]  # it is a generator
-            # What is wrong with the position shows at the first item; there is one at the latest when all is read.
-            first = await anext(items)
+            # What is wrong with the log shows at the first item; there is one at the latest when all is read.
+            first = await _first(items, http.receive, request.deadline_s)
+            if first is None:
+                return Response(status_code=204)  # nobody is there to read it
             return EventStream(
                 first,
                 items,
@@ -75,6 +84,28 @@ def stream_handler(runtime: Runtime, row: Row) -> Handler:
             )
 
     return stream
+
+
+async def _first(items: AsyncIterator[Item], receive: Receive, deadline_s: float) -> Item | None:
+    """The first item, None if the client leaves before it. Raises DeadlineExceeded."""
+    first: Item | None = None
+    with anyio.move_on_after(deadline_s) as deadline:
+        failure: ChronicleError | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(_until_disconnect, receive, group.cancel_scope)
+            try:
+                first = await anext(items)
+            except ChronicleError as error:
+                failure = error  # a task group would wrap it
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+    if deadline.cancelled_caught:
+        raise DeadlineExceeded(
+            f"The log was not read within the deadline of {deadline_s:g} s. Follow from a later position, "
+            "or with fewer conditions."
+        )
+    return first
 
 
 class Places:
@@ -231,5 +262,5 @@ def _media_type(http: HttpRequest) -> str:
 
 def _truth(text: str) -> bool:
     if text not in ("true", "false"):
-        raise InvalidInput("The query does not fit.", [Fault("/follow", "Use true or false.")])
+        raise InvalidInput("The query is not valid.", [Fault("/follow", "Use true or false.")])
     return text == "true"

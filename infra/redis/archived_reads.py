@@ -5,12 +5,10 @@ Nothing here is asked for a log that was never trimmed but one field of its meta
 
 from collections.abc import Sequence
 
-from redis.asyncio import Redis
-
 from domain.errors import HistoryChanged
 from domain.recorded import START, Position
 from infra.redis import calls
-from infra.redis.client import read_call
+from infra.redis.client import ReadingClient, read_call
 from infra.redis.integrity import missing
 from infra.redis.record import StoredRecord, unpack
 from infra.redis.segment import Entry
@@ -20,7 +18,7 @@ from infra.redis.segments import SegmentDirectory
 class ArchivedReads:
     """The archive of one log, as the store reads it. Raises SegmentDamaged where a segment is not whole."""
 
-    def __init__(self, client: Redis, keys: calls.Keys, archive: SegmentDirectory | None) -> None:
+    def __init__(self, client: ReadingClient, keys: calls.Keys, archive: SegmentDirectory | None) -> None:
         self._client = client
         self._keys = keys
         self._archive = archive

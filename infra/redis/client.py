@@ -6,11 +6,13 @@ pool for calls that may be repeated. Replies are RESP2 and unparsed on both, whi
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import quote
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -24,6 +26,8 @@ CONNECT_TIMEOUT_S = 2.0
 CALL_TIMEOUT_S = 5.0
 READ_CONNECTIONS_MAX = 16
 READ_RETRIES_MAX = 3
+READ_WAIT_S = 30.0
+"""How long a read waits for a connection while all are in use; a request's own deadline may be over before."""
 
 FUNCTION_MISSING = "Function not found"
 """How every server says that it does not have a function; then it has done nothing."""
@@ -45,16 +49,69 @@ _REFUSALS = {
     "NOPERM": "The user in the URL may not run this command: grant it.",
 }
 
-_PASSING = frozenset({"LOADING", "BUSY"})
+# Refusals that end without anybody's doing: the server starts, a script ends, another node takes over.
+_PASSING = frozenset({"LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN"})
+_NO_PLACE = "max number of clients"
 
 
 class ServerRefused(Unavailable):
     """The server answered that it will not do this now. Nothing was written.
 
-    `passes` tells that it will do it soon without anybody's help.
+    `passes` tells that the same call may succeed a little later, with nothing changed by anybody.
     """
 
-    passes = False
+    def __init__(self, message: str, *, passes: bool = False) -> None:
+        super().__init__(message)
+        self.passes = passes
+
+
+class ReadingClient:
+    """Calls that may be repeated, at most READ_CONNECTIONS_MAX at once; the others wait for their turn."""
+
+    def __init__(self, url: str) -> None:
+        retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), READ_RETRIES_MAX)
+        pool = ConnectionPool.from_url(
+            checked_url(url), max_connections=READ_CONNECTIONS_MAX, retry=retry, **connection_settings()
+        )
+        self._client = Redis.from_pool(pool)
+        self._client.response_callbacks.clear()
+        # The wait is apart from the pool's own, so that a busy pool is never taken for a silent server.
+        self._places = asyncio.Semaphore(READ_CONNECTIONS_MAX)
+
+    async def call(self, *call: str | bytes | int) -> Any:
+        """See `read_call`."""
+        async with self._place():
+            return await self._client.execute_command(*call)  # type: ignore[no-untyped-call] # redis-py types it not
+
+    async def at_once(self, asked: Sequence[Sequence[str | bytes | int]], *, transaction: bool) -> list[Any]:
+        """Several calls in one round trip; in a transaction, nothing happens between them."""
+        async with self._place():
+            pipeline = self._client.pipeline(transaction=transaction)
+            for call in asked:
+                pipeline.execute_command(*call)
+            return list(await pipeline.execute())
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One connection's worth, for at most CALL_TIMEOUT_S."""
+        try:
+            async with asyncio.timeout(READ_WAIT_S):
+                await self._places.acquire()
+        except TimeoutError as error:
+            message = (
+                f"The event store is busy: no connection for reading was free within {READ_WAIT_S:g} s "
+                f"({READ_CONNECTIONS_MAX} are in use). Try again, with fewer requests at once."
+            )
+            raise Unavailable(message) from error
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                yield
+        finally:
+            self._places.release()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
 
 
 def unix_url(path: str) -> str:
@@ -62,30 +119,21 @@ def unix_url(path: str) -> str:
     return f"unix://{quote(path)}"
 
 
-def reading_client(url: str) -> Redis:
-    """A pool for calls that may be repeated. Close it with `aclose`."""
-    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), READ_RETRIES_MAX)
-    pool = BlockingConnectionPool.from_url(
-        checked_url(url),
-        max_connections=READ_CONNECTIONS_MAX,
-        timeout=CALL_TIMEOUT_S,
-        retry=retry,
-        **connection_settings(),
-    )
-    client = Redis.from_pool(pool)
-    client.response_callbacks.clear()
-    return client
+def reading_client(url: str) -> ReadingClient:
+    """For calls that may be repeated. Close it with `aclose`."""
+    return ReadingClient(url)
 
 
-async def read_call(client: Redis, *call: str | bytes | int) -> Any:
-    """Send a call that may be repeated. Raises Unavailable if the server does not answer or refuses."""
+async def read_call(client: ReadingClient, *call: str | bytes | int) -> Any:
+    """Send a call that may be repeated. Raises Unavailable if the server is busy, does not answer or refuses."""
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            return await client.execute_command(*call)  # type: ignore[no-untyped-call] # redis-py types it not
+        return await client.call(*call)
     except (ResponseError, BusyLoadingError, AuthenticationError) as error:
         raise refusal(error) from error
     except (RedisError, OSError) as error:
-        raise Unavailable(f"The event store's server does not answer: {error}. Is it running?") from error
+        # A timeout has no text of its own.
+        reason = str(error).rstrip(". ") or f"no reply within {CALL_TIMEOUT_S:g} s"
+        raise Unavailable(f"The event store's server does not answer: {reason}. Is it running?") from error
 
 
 def refusal(error: Exception) -> ServerRefused:
@@ -93,9 +141,8 @@ def refusal(error: Exception) -> ServerRefused:
     word, text = error_code(error), str(error)
     advice = _REFUSALS.get(word, "See the server's log.")
     shown = text if text.startswith(word) else f"{word} {text}"
-    refused = ServerRefused(f"The event store's server refused: {shown.rstrip('. ')}. {advice}")
-    refused.passes = word in _PASSING
-    return refused
+    message = f"The event store's server refused: {shown.rstrip('. ')}. {advice}"
+    return ServerRefused(message, passes=word in _PASSING or _NO_PLACE in text)
 
 
 def error_code(error: Exception) -> str:

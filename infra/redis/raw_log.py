@@ -176,10 +176,7 @@ class RawLog:
                 return
 
     async def _at_once(self, asked: Sequence[calls.Call], *, transaction: bool = False) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=transaction)
-        for call in asked:
-            pipeline.execute_command(*call)
         try:
-            return list(await pipeline.execute())
+            return await self._client.at_once(asked, transaction=transaction)
         except (RedisError, OSError) as error:
             raise Unavailable(f"The event store's server does not answer: {error}. Is it running?") from error

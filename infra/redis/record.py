@@ -56,6 +56,7 @@ class RecordDamaged(ChronicleError):
     """An entry of the log is not a record that this program can trust. The message names its position."""
 
     code = "record_damaged"
+    lasts = True
 
     def __init__(self, position: Position | None, problem: str) -> None:
         where = "of unknown position" if position is None else f"at position {position}"

@@ -308,11 +308,13 @@ class RedisEventStore:
 
 
 async def _retried(read: Callable[[], Awaitable[_T]]) -> _T:
-    """A subscription outlives the server's restarts: read again until it answers."""
+    """A subscription outlives the server's restarts: read again until it answers. Raises what will not pass."""
     backoff = BACKOFF_MIN_S
     while True:
         try:
             return await read()
-        except Unavailable:
+        except Unavailable as error:
+            if isinstance(error, ServerRefused) and not error.passes:
+                raise
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, BACKOFF_MAX_S)

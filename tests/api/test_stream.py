@@ -11,7 +11,9 @@ import orjson
 import pytest
 
 from api.rest import stream
+from api.rest.endpoints import operation_request
 from api.rest.schemas import SCHEMAS
+from commands.request import Request
 from tests.api.conftest import Server, static_tool
 
 URL = "/v1/events/stream"
@@ -173,3 +175,56 @@ async def test_a_client_that_reads_nothing_is_given_up(
     }
     await asyncio.wait_for(server.app(scope, receive, send), 5)
     assert started == ["http.response.start", "http.response.body"]
+
+
+HUGE = "9" * 20 + "-0"
+BEYOND = f"{2**53 - 1}-1"
+
+
+async def test_no_position_is_too_large_to_be_answered(client: httpx2.AsyncClient) -> None:
+    """A number that the log's server cannot hold is wrong input; one that it can is of another log. Neither waits."""
+    async with asyncio.timeout(10):
+        for url in (URL, "/v1/events", "/v1/events?order=newest_first"):
+            wrong = await client.get(url, params={**httpx2.QueryParams(url.partition("?")[2]), "after": HUGE})
+            assert wrong.status_code == 422, wrong.text
+            assert wrong.json()["errors"][0]["pointer"] == "/after"
+            query = {**httpx2.QueryParams(url.partition("?")[2]), "after": BEYOND}
+            gone = await client.get(url, params=query)
+            assert (gone.status_code, gone.json()["code"]) == (410, "history_changed")
+
+
+async def test_a_stream_without_a_first_item_gives_its_place_back(
+    server: Server, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the client leaves before it, and when the request's deadline is over before it."""
+    monkeypatch.setattr(stream, "STREAMS_MAX", 1)
+    begun = asyncio.Event()
+
+    async def silent() -> AsyncIterator[Any]:
+        begun.set()
+        await asyncio.Event().wait()
+        yield
+
+    async def handler(context: Any, query: Any) -> Any:
+        return silent()
+
+    operations = server.runtime.messages.operations
+    with monkeypatch.context() as patched:
+        operation = operations["event.follow"]
+        patched.setitem(operations._rows, "event.follow", replace(operation, handler=handler))
+        asked = asyncio.create_task(client.get(URL))
+        await asyncio.wait_for(begun.wait(), 5)
+        assert (await client.get(URL)).status_code == 429
+        asked.cancel()
+        await asyncio.wait({asked})
+        patched.setattr(stream, "operation_request", hurried)
+        async with asyncio.timeout(5):
+            while (answer := await client.get(URL)).status_code == 429:
+                pass
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    assert (await client.get(URL, params={"follow": "false"})).status_code == 200
+
+
+def hurried(*arguments: Any) -> Request:
+    """The request, with next to no time."""
+    return replace(operation_request(*arguments), deadline_s=0.05)

@@ -1,6 +1,6 @@
 """The Tool Registry serves what is active, in order, tells what changed, and never shows half a catalogue."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -11,7 +11,8 @@ from domain.errors import DeadlineExceeded
 from domain.identity import aggregate_id
 from domain.principal import EVERY_NAMESPACE, NamespaceSet
 from domain.reads import Change
-from domain.recorded import START, Position
+from domain.recorded import START, Position, RecordedEvent
+from infra.redis.record import RecordDamaged
 from projections.changes import ChangeFeed
 from projections.registry import ToolRegistry
 from tests.projections.conftest import RememberedMetrics
@@ -189,3 +190,53 @@ async def test_waiting_is_bounded(metrics: RememberedMetrics) -> None:
     async with running(MemoryLog(), metrics) as registry:
         with pytest.raises(DeadlineExceeded, match=r"at position 0-0 and did not reach 5-1"):
             await registry.wait_for(Position(5, 1), 0.01)
+
+
+class DamagedLog(MemoryLog):
+    """A log that can be damaged: then nothing after a position can be read."""
+
+    damaged = False
+
+    async def read(
+        self, after: Position, *, limit: int, until: Position | None = None
+    ) -> Sequence[RecordedEvent]:
+        """See `commands.ports.EventStore`."""
+        if self.damaged:
+            raise RecordDamaged(Position(after.sequence + 1, 0), "fails its CRC32C.")
+        return await super().read(after, limit=limit, until=until)
+
+
+async def test_damage_ends_the_wait_for_the_start(metrics: RememberedMetrics) -> None:
+    """Waiting on would not help, so whoever starts the program hears at once which record it is."""
+    log = DamagedLog()
+    log.append(*registered("a"))
+    log.damaged = True
+    registry = ToolRegistry(log, metrics)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(registry.run)
+        with pytest.raises(RecordDamaged, match="at position 1-0 fails"):
+            await registry.wait_until_ready(WAIT_S)
+        assert not registry.ready
+        log.damaged = False
+        with anyio.fail_after(WAIT_S):
+            await registry._caught_up.wait()
+        assert (registry.ready, registry.stopped_by) == (True, None)
+        tasks.cancel_scope.cancel()
+
+
+async def test_damage_while_it_runs_makes_it_unready_until_it_is_repaired(metrics: RememberedMetrics) -> None:
+    """What is in memory goes on being there, and the reason can be asked for."""
+    log = DamagedLog()
+    log.append(*registered("a"))
+    async with running(log, metrics) as registry:
+        log.damaged = True
+        end = log.append(*registered("b"))
+        with anyio.fail_after(WAIT_S):
+            await registry._stopped.wait()
+        assert registry.stopped_by is not None
+        assert "position 2-0" in registry.stopped_by.message
+        assert not registry.ready
+        assert len(registry.served(EVERY_NAMESPACE, "tool")) == 1
+        log.damaged = False
+        await registry.wait_for(end, WAIT_S)
+        assert registry.ready

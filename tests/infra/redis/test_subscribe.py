@@ -10,6 +10,7 @@ import pytest
 from domain.errors import HistoryChanged
 from domain.recorded import START, Position, RecordedEvent
 from infra.redis import calls, feed
+from infra.redis.client import ServerRefused
 from infra.redis.record import RecordDamaged
 from infra.redis.store import RedisEventStore
 from infra.redis.valkey import ValkeyServer
@@ -184,3 +185,11 @@ async def test_leaving_a_waiting_subscription_ends_it(store: RedisEventStore) ->
         assert waiting.cancelled()
         await append_notes(store, 1)
         assert len(await anext(batches)) == 1
+
+
+async def test_what_the_server_will_never_do_is_not_asked_for_ever(store: RedisEventStore) -> None:
+    """A subscription waits out a server that starts, and no refusal that would be the same each time."""
+    async with asyncio.timeout(10):
+        with pytest.raises(ServerRefused, match="Invalid stream ID"):
+            async with store.subscribe(Position(10**20, 0)) as batches:
+                await anext(batches)
