@@ -23,7 +23,7 @@ from domain.commands import ApplyTool, RegisterTool, ReviseTool
 from domain.entry import Entry
 from domain.errors import InvalidInput, RemoteFailure
 from domain.principal import EVERY_NAMESPACE
-from domain.schema import compile_schema, faults_of
+from domain.schema import compile_schema, faults_of, too_deep, value_depth_max
 from domain.tool import StaticToolBinding, Tool, ToolDefinition
 
 VALIDATORS_MAX = 4096
@@ -123,13 +123,16 @@ class _Executable:
     def __init__(self, source: _Definition) -> None:
         self.definition = ToolDefinition.model_validate(source.content)
         self._input = compile_schema(self.definition.input_schema)
+        self._input_depth_max = value_depth_max(self.definition.input_schema)
         output = self.definition.output_schema
         self._output: jsonschema_rs.Validator | None = compile_schema(output) if output is not None else None
+        self._output_depth_max = value_depth_max(output) if output is not None else 0
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise InvalidInput, with a pointer for each fault, if the input schema refuses the arguments."""
-        if not self._input.is_valid(arguments):
-            faults = faults_of(self._input, arguments, "/arguments")
+        faults = too_deep(arguments, self._input_depth_max, "/arguments")
+        if faults or not self._input.is_valid(arguments):
+            faults = faults or faults_of(self._input, arguments, "/arguments")
             reasons = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
             raise InvalidInput(
                 f"The arguments do not fit the tool '{self.definition.name}': {reasons}.", faults
@@ -144,8 +147,9 @@ class _Executable:
             return tool_error(
                 f"The tool '{self.definition.name}' promises structured output and answered none."
             )
-        if not self._output.is_valid(structured):
-            faults = faults_of(self._output, structured, "/structuredContent")
+        faults = too_deep(structured, self._output_depth_max, "/structuredContent")
+        if faults or not self._output.is_valid(structured):
+            faults = faults or faults_of(self._output, structured, "/structuredContent")
             reasons = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
             return tool_error(
                 f"The tool '{self.definition.name}' answered what its output schema refuses: {reasons}."

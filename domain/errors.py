@@ -23,6 +23,12 @@ ChronicleError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MESSAGE_LENGTH_MAX = 2000
+"""Longest message and pointer: an error may quote what a caller sent, and a caller may send a lot."""
+
+FAULTS_MAX = 100
+"""Most faults that one error carries."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -30,6 +36,15 @@ class Fault:
 
     pointer: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pointer", shortened(self.pointer))
+        object.__setattr__(self, "message", shortened(self.message))
+
+
+def shortened(text: str) -> str:
+    """The text itself, or its beginning if it is longer than MESSAGE_LENGTH_MAX."""
+    return text if len(text) <= MESSAGE_LENGTH_MAX else f"{text[: MESSAGE_LENGTH_MAX - 1]}…"
 
 
 class ChronicleError(Exception):
@@ -41,8 +56,8 @@ class ChronicleError(Exception):
     """Whether the same would fail again at any later time, until somebody repairs something."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shortened(message)
+        super().__init__(self.message)
 
 
 class InvalidInput(ChronicleError):
@@ -52,7 +67,7 @@ class InvalidInput(ChronicleError):
 
     def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(message)
-        self.faults = tuple(faults)
+        self.faults = tuple(faults[:FAULTS_MAX])
 
 
 class Unauthenticated(ChronicleError):

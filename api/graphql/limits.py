@@ -6,7 +6,7 @@ the number of entries, hits and events that a document may make us fetch: each l
 the lists around it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -113,8 +113,26 @@ def _first(node: FieldNode) -> int:
     return _DEFAULTS.get(node.name.value, PAGE_SIZE_DEFAULT)
 
 
+class OneOperation(SchemaExtension):
+    """A document with several operations must be told which one to execute (GraphQL 2021, 6.1)."""
+
+    def on_parse(self) -> Iterator[None]:
+        """Looks at the document when it is parsed; Strawberry 0.341 would execute the first operation."""
+        yield
+        document = self.execution_context.graphql_document
+        # The public `operation_name` answers the first operation's name where the request has none.
+        named = self.execution_context._provided_operation_name  # noqa: SLF001 - there is no other way
+        if document is None or named is not None:
+            return
+        if sum(isinstance(node, OperationDefinitionNode) for node in document.definitions) > 1:
+            raise GraphQLError(
+                "The document has several operations. Name the one to execute as operationName."
+            )
+
+
 EXTENSIONS: tuple[Callable[[], SchemaExtension], ...] = (
     lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
+    OneOperation,
     lambda: AddValidationRules([SizeRule]),
 )
 """What enforces all bounds; made anew for each request, because an extension holds the request's state."""

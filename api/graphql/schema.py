@@ -14,15 +14,20 @@ from api.graphql.limits import EXTENSIONS
 from api.graphql.queries import Query
 from api.graphql.types import ENTRY_TYPES
 from commands.operations import Operation
+from domain.errors import shortened
 
 
 class ChronicleSchema(strawberry.Schema):
     """A schema that leaves the reporting of errors to the endpoint, which knows which of them are ours."""
 
     def process_errors(
-        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+        self,
+        errors: list[GraphQLError],
+        execution_context: ExecutionContext | None = None,  # noqa: ARG002 - the signature is the library's
     ) -> None:
-        """Nothing: by default every refused request would be logged with a traceback."""
+        """Cut what quotes a document at length. By default every refused request would be logged with a traceback."""
+        for error in errors:
+            error.message = shortened(error.message)
 
 
 def build_schema(rows: Iterable[Operation]) -> ChronicleSchema:

@@ -37,7 +37,11 @@ from domain.errors import (
     InvalidInput,
     NotFound,
     RemoteFailure,
+    shortened,
 )
+
+NAME_LENGTH_SHOWN = 256
+"""How much of a name that a caller sent an error repeats."""
 
 LEGACY_RESOURCE_NOT_FOUND = -32002
 """What the handshake revisions say for a missing resource (2025-11-25, server/resources, error handling)."""
@@ -94,8 +98,9 @@ class Handlers:
         try:
             return CallToolResult.model_validate(result, by_name=False)
         except ValidationError:
+            name = params.name[:NAME_LENGTH_SHOWN]
             problem = RemoteFailure(
-                f"The tool '{params.name}' answered content that MCP does not allow, so it is not passed on."
+                f"The tool '{name}' answered content that MCP does not allow, so it is not passed on."
             )
             return CallToolResult.model_validate(wire.failed_call(problem), by_name=False)
 
@@ -109,7 +114,7 @@ class Handlers:
         except NotFound as error:
             modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
             code = INVALID_PARAMS if modern else LEGACY_RESOURCE_NOT_FOUND
-            raise MCPError(code, error.message, {"uri": uri}) from error
+            raise MCPError(code, error.message, {"uri": shortened(uri)}) from error
         except ChronicleError as error:
             raise _protocol_error(error, caller_of(ctx.request).correlation_id) from error
 

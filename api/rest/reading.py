@@ -129,7 +129,7 @@ def renamed(error: InvalidInput, known: tuple[Parameter, ...]) -> InvalidInput:
 
 def _value(parameter: Parameter, text: str) -> str | int | None:
     # Digits become a number; anything else stays text, and the model says what is wrong with it.
-    if parameter.whole_number and text.isascii() and text.lstrip("-").isdigit() and len(text) < 19:
+    if parameter.whole_number and text.isascii() and text.removeprefix("-").isdigit() and len(text) < 19:
         return int(text)
     if parameter.field == "status" and text == "any":
         return None

@@ -195,7 +195,7 @@ class Connection:
         row = self._runtime.messages.operations.rows.get(message.operation)
         if row is None or row.mode == "stream":
             what = "is a stream: subscribe" if row is not None else "is no operation"
-            fault = f"'{message.operation}' {what}."
+            fault = f"'{message.operation[:100]}' {what}."
             raise InvalidInput(fault, [Fault("/operation", fault)])
         return Request(
             operation=message.operation,

@@ -75,3 +75,16 @@ async def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreDamaged, match=f"{FILE_NAME}.*delete it"):
         async with open_sqlite_store(tmp_path, 1):
             pass
+
+
+async def test_a_failed_write_leaves_the_checkpoint_where_it_was(tmp_path: Path) -> None:
+    """Whatever fails between documents and checkpoint, none of them is there: else a restart would skip events."""
+    broken = {**DOCUMENT(tool("b", 2)), "namespace": None}  # the table refuses it
+    async with open_sqlite_store(tmp_path, 1) as store:
+        await store.write([DOCUMENT(tool("a", 1))], Position(1, 1))
+        with pytest.raises(StoreDamaged, match="NOT NULL"):
+            await store.write([DOCUMENT(tool("c", 2)), broken], Position(2, 1))
+        assert await store.checkpoint() == Position(1, 1)
+    async with open_sqlite_store(tmp_path, 1) as store:
+        assert await store.checkpoint() == Position(1, 1)
+        assert [document["key"] async for document in store.scan()] == ["a"]
