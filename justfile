@@ -12,15 +12,20 @@ chronicle := python + " -c 'import sys; from api.cli import main; sys.argv[0] = 
 default:
     @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
 
+# A program that ends says why in its own words; just's line about the recipe would only follow it.
+
 # Start MCP Chronicle on this machine, with everything it needs inside
+[no-exit-message]
 run *ARGS: (_install "main")
     @exec {{ chronicle }} serve "$@"
 
 # Run the command line from this checkout
+[no-exit-message]
 chronicle *ARGS: (_install "main")
     @exec {{ chronicle }} "$@"
 
 # Run the tests; ARGS go to pytest
+[no-exit-message]
 test *ARGS: (_install "dev")
     @exec {{ python }} -m pytest "$@"
 
@@ -43,6 +48,7 @@ fmt: (_install "dev")
     {{ python }} -m ruff check --fix .
 
 # Start the Elasticsearch that the tests use, in the foreground, and print its URL
+[no-exit-message]
 elasticsearch: (_install "dev")
     @exec {{ python }} -m tests.support.elasticsearch_node
 
@@ -53,6 +59,7 @@ lock:
 
 # Brings .venv up to the lock file: `main` for running, `dev` for all. Skipped while the stamp fits.
 [private]
+[no-exit-message]
 _install group:
     #!/bin/sh
     set -eu

@@ -126,7 +126,7 @@ TABLE: Mapping[type[errors.ChronicleError], ErrorRow] = {
     errors.Conflict: ErrorRow(409, "The present state does not allow it", "CONFLICT", _OWN),
     errors.AlreadyExists: ErrorRow(409, "The name is taken", "ALREADY_EXISTS", _OWN),
     errors.IllegalTransition: ErrorRow(409, "The life cycle has no such step", "ILLEGAL_TRANSITION", _OWN),
-    errors.VersionConflict: ErrorRow(412, "Somebody else was first", "VERSION_CONFLICT", _OWN),
+    errors.VersionConflict: ErrorRow(412, "The version is not the present one", "VERSION_CONFLICT", _OWN),
     errors.VersionRequired: ErrorRow(428, "Name the version to change", "VERSION_REQUIRED", _OWN),
     errors.IdempotencyMismatch: ErrorRow(
         422, "The idempotency key was used for another request", "IDEMPOTENCY_MISMATCH", _OWN

@@ -261,6 +261,8 @@ def _service_paths() -> dict[str, Any]:
     problem = page("problem_type", "What a problem means", anything, "404")
     problem["get"]["parameters"] = [code]
     return {
+        "/": page("entrance", "Name, version and where to go on", anything),
+        "/v1": page("entrance_v1", "Name, version and where to go on", anything),
         "/livez": page("live", "The process answers", anything),
         "/readyz": page("ready", "Requests are served", json(reference("Health")), "503"),
         "/metrics": page("metrics", "Metrics for Prometheus", metrics, "401", "403", scope="metrics:read"),

@@ -1,8 +1,9 @@
-"""What is served beside the operations: health, metrics, the OpenAPI document, and the meaning of each problem."""
+"""What is served beside the operations: the entrance, health, metrics, the OpenAPI document, what problems mean."""
 
 import inspect
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import orjson
@@ -17,6 +18,16 @@ from api.guard import correlation_id
 from api.openapi import openapi_document
 from api.rest.endpoints import Handler, PathEndpoint, json_response
 from infra.runtime import Runtime
+
+LINKS = {
+    "openapi": "/openapi.json",
+    "graphql": "/graphql",
+    "websocket": "/v1/ws",
+    "mcp": "/mcp",
+    "metrics": "/metrics",
+    "ready": "/readyz",
+}
+"""Where somebody who opens the address goes on from."""
 
 
 def service_pages(runtime: Runtime) -> Extension:
@@ -48,6 +59,8 @@ def service_pages(runtime: Runtime) -> Extension:
         return Response(document(), media_type="application/json")
 
     pages: Mapping[str, tuple[Policy, Handler]] = {
+        "/": ("public", _entrance),
+        "/v1": ("public", _entrance),
         "/livez": ("public", _live),
         "/readyz": ("public", ready),
         "/metrics": ("metrics:read", metrics),
@@ -59,6 +72,10 @@ def service_pages(runtime: Runtime) -> Extension:
         routes=[Route(path, PathEndpoint({"GET": page})) for path, page in pages.items()],
         policy="public",
     )
+
+
+async def _entrance(_http: HttpRequest) -> Response:
+    return json_response({"name": "MCP Chronicle", "version": version("mcp-chronicle"), "links": LINKS})
 
 
 async def _live(_http: HttpRequest) -> Response:

@@ -101,12 +101,17 @@ class ApiClient:
 
     async def probe(self, path: str) -> None:
         """Ask a health check once. Raises what it answers if that is no success."""
+        await self.text(path)
+
+    async def text(self, path: str) -> str:
+        """The text of a GET, asked once."""
         try:
             response = await self._client.get(path)
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
         if response.status_code >= 400:
             raise self._error(response)
+        return response.text
 
     async def put(self, path: str, body: bytes) -> Any:
         """The JSON that a PUT of a JSON body answers. It is repeated, so it must be a request that may be."""
@@ -198,7 +203,11 @@ def _problem(response: httpx2.Response) -> tuple[str, str]:
     try:
         problem = json.loads(response.content[:PROBLEM_BYTES_MAX])
         message = str(problem.get("detail") or problem["title"])
-        faults = [f"{fault['pointer'] or '/'}: {fault['message']}" for fault in problem.get("errors", [])]
+        faults = [
+            f"{fault['pointer'] or '/'}: {fault['message']}"
+            for fault in problem.get("errors", [])
+            if fault["message"] != message  # a single fault may be what the problem says already
+        ]
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", f"{response.reason_phrase or 'an error'}, without a problem document."
     more = f" (and {len(faults) - FAULTS_SHOWN_MAX} more)" if len(faults) > FAULTS_SHOWN_MAX else ""

@@ -30,7 +30,11 @@ class DocumentStore(Protocol):
     """
 
     async def checkpoint(self) -> Position:
-        """The position up to which every event is applied; START for a new store."""
+        """The position up to which every event is applied; START for a new store, which this may make."""
+        ...
+
+    async def reached(self) -> Position:
+        """The checkpoint, for somebody who only looks: nothing is made. START also where there is no store yet."""
         ...
 
     async def write(self, documents: Sequence[Mapping[str, Any]], checkpoint: Position) -> None:

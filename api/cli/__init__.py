@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+EXIT_STATUSES = (
+    "Exit status: 0 done, 1 it could not be done, 2 wrong usage, 3 not found, 4 conflict, 5 a server does not answer, "
+    "130 interrupted."
+)
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -38,6 +43,7 @@ def main() -> None:
     settings = {"help_option_names": ["-h", "--help"]}
     program = typer.Typer(
         callback=_options,
+        epilog=EXIT_STATUSES,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -61,14 +61,15 @@ class ApplyRequest:
 
 
 def read_lines(files: Iterable[Path]) -> Iterator[Line]:
-    """Every line of the files, blank ones and the last unterminated one included."""
+    """Every line of the files that is not blank, the last unterminated one included; blank ones have numbers too."""
     for path in files:
         with path.open("rb") as file:
             number = 0
             while chunk := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
                 whole = len(chunk) <= LINE_BYTES_MAX or chunk.endswith(b"\n")
-                yield Line(path, number, chunk if whole else None)
+                if chunk.strip():
+                    yield Line(path, number, chunk if whole else None)
                 while not chunk.endswith(b"\n") and chunk:
                     chunk = file.readline(LINE_BYTES_MAX)
 
@@ -160,8 +161,6 @@ class Repeats:
 def _decoded(line: Line) -> dict[str, Any]:
     if line.raw is None:
         raise RowRejected(f"The line is longer than {LINE_BYTES_MAX} bytes.")
-    if not line.raw.strip():
-        raise RowRejected("The line is blank.")
     try:
         row = orjson.loads(line.raw)
     except orjson.JSONDecodeError as error:

@@ -17,7 +17,7 @@ from api.cli.listener import RUN_FILE
 from api.cli.output import EXIT_FAILED, JsonOption, Output, run
 from domain.errors import ChronicleError, Unavailable
 from infra.api_client import open_api, read_key, running_url
-from infra.settings import ConfigurationError, Settings
+from infra.settings import PREFIX, ConfigurationError, Settings
 
 Level: TypeAlias = Literal["ok", "warn", "fail"]
 
@@ -25,6 +25,8 @@ FREE_BYTES_WARN, FREE_BYTES_FAIL = 1024**3, 100 * 1024**2
 LAG_EVENTS_WARN = 1000
 PYTHON_MIN = (3, 11)
 VERSION_TIMEOUT_S = 5.0
+MARGIN = "\n" + " " * 25
+"""Begins a further line of a finding, below the first one's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,9 @@ def doctor(*, json: JsonOption = False) -> None:
         findings = []
         async for finding in _findings():
             findings.append(finding)
-            output.line(f"{finding.level:<5} {finding.check:<18} {finding.text}")
+            output.line(f"{finding.level:<5} {finding.check:<18} {finding.text}".replace("\n", MARGIN))
             if finding.advice:
-                output.line(f"{'':<5} {'':<18} → {finding.advice}")
+                output.line(f"{MARGIN[1:]}→ {finding.advice}")
         levels: list[Level] = ["ok", "warn", "fail"]
         counts = {level: sum(finding.level == level for finding in findings) for level in levels}
         output.line(", ".join(f"{count} {level}" for level, count in counts.items()))
@@ -87,13 +89,11 @@ def _python() -> Finding:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     shown = settings.describe()
-    given = {
-        name: shown[name]
-        for name in sorted(shown)
-        if name.lower().removeprefix("chronicle_") in settings.model_fields_set
-    }
-    text = "  ".join(f"{name}={value}" for name, value in given.items()) or "all at their defaults"
-    yield Finding("settings", "ok", text)
+    given = {f"{PREFIX}{field}".lower() for field in settings.model_fields_set}
+    lines = [
+        f"{name}={shown[name]}" + ("" if name.lower() in given else "  (default)") for name in sorted(shown)
+    ]
+    yield Finding("settings", "ok", "\n".join(lines))
     if settings.durability != "always":
         yield Finding(
             "durability",
@@ -203,16 +203,32 @@ async def _log_and_read_models(settings: Settings, *, runs: bool) -> AsyncIterat
             yield Finding("log", "ok", f"head at {head}; durability: {kept}")
             for name, store in opened.stores.items():
                 try:
-                    checkpoint = await store.checkpoint()
+                    checkpoint = await store.reached()
                 except ChronicleError as error:
                     yield Finding(f"read model {name}", "fail", error.message)
                     continue
-                yield _read_model(name, head.sequence - checkpoint.sequence, f"at {checkpoint}", runs=runs)
+                lag = head.sequence - checkpoint.sequence
+                failures = await _failures(settings, name) if runs and lag > LAG_EVENTS_WARN else 0
+                yield _read_model(name, lag, f"at {checkpoint}", runs=runs, failures=failures)
     except ChronicleError as error:
         yield Finding("log, read models", "fail", error.message)
 
 
-def _read_model(name: str, lag: int, where: str, *, runs: bool) -> Finding:
+async def _failures(settings: Settings, name: str) -> int:
+    """How often the running program could not apply a batch to a read model, by its own count."""
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - only a lag needs it
+
+    async with open_api(settings) as api:
+        families = text_string_to_metric_families(await api.text("/metrics"))
+        samples = [sample for family in families for sample in family.samples]
+    return sum(
+        int(sample.value)
+        for sample in samples
+        if sample.name == "chronicle_projection_failures_total" and sample.labels["projection"] == name
+    )
+
+
+def _read_model(name: str, lag: int, where: str, *, runs: bool, failures: int) -> Finding:
     check = f"read model {name}"
     if lag < 0:
         return Finding(
@@ -220,8 +236,13 @@ def _read_model(name: str, lag: int, where: str, *, runs: bool) -> Finding:
         )
     if lag and not runs:
         return Finding(check, "ok", f"{where}, {lag} events to catch up with at the next start")
-    if lag > LAG_EVENTS_WARN:
+    if lag > LAG_EVENTS_WARN and failures:
         return Finding(
-            check, "warn", f"{where}, {lag} events behind", "Look at the program's log for follower_failed."
+            check,
+            "warn",
+            f"{where}, {lag} events behind, {failures} failures",
+            "Look at the program's log for follower_failed.",
         )
+    if lag > LAG_EVENTS_WARN:
+        return Finding(check, "warn", f"{where}, {lag} events behind, no failures", "Wait: it catches up.")
     return Finding(check, "ok", f"{where}, {lag} events behind")

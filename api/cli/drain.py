@@ -121,13 +121,15 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.count = 0
+        self.interrupted = False
+        """Whether somebody pressed Ctrl-C; SIGTERM is an order, and what it ends is done."""
         self._server: DrainingServer | None = None
         self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop)
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, number)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,8 +140,9 @@ class StopSignals:
         """Signals are for this server now; before and after it, the first one ends the start or the flush."""
         self._server = server
 
-    def _stop(self) -> None:
+    def _stop(self, number: signal.Signals) -> None:
         self.count += 1
+        self.interrupted |= number == signal.SIGINT
         if self.count > 2:
             sys.stderr.write("forced to stop\n")
             sys.stderr.flush()

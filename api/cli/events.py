@@ -1,5 +1,6 @@
 """`chronicle events tail`: the running program's log, as it grows."""
 
+import difflib
 from typing import Annotated, Any
 
 import orjson
@@ -46,6 +47,7 @@ def tail(
         params.append(("follow", "false"))
 
     async def action() -> int:
+        _warn_of_unknown(output, types or [])
         async with open_api(Settings.load()) as api:
             async for line in api.lines(STREAM_PATH, params):
                 if line.strip():
@@ -55,6 +57,34 @@ def tail(
         return 0
 
     run(output, action)
+
+
+def _warn_of_unknown(output: Output, types: list[str]) -> None:
+    if not types:
+        return
+    known = stored_names()
+    for name in types:
+        if name not in known:
+            [nearest] = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            output.note(f"Warning: this release knows no event '{name}'. The nearest is '{nearest}'.")
+
+
+def stored_names() -> list[str]:
+    """The name of every event that this release stores, in order."""
+    from domain.namespace import Namespace  # noqa: PLC0415 - only this needs the aggregates, and they load slowly
+    from domain.prompt import Prompt  # noqa: PLC0415 - as above
+    from domain.resource import Resource  # noqa: PLC0415 - as above
+    from domain.tool import Tool  # noqa: PLC0415 - as above
+
+    aggregates = (Tool, Resource, Prompt, Namespace)
+    # The eventsourcing library stores an event under its class's TOPIC.
+    topics = [
+        vars(member).get("TOPIC")
+        for aggregate in aggregates
+        for member in vars(aggregate).values()
+        if isinstance(member, type)
+    ]
+    return sorted(topic for topic in topics if isinstance(topic, str))
 
 
 def _print(output: Output, line: str) -> None:

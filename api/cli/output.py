@@ -1,8 +1,7 @@
 """What commands print and how they end: results on standard output, everything else on standard error.
 
 With `--json` standard output holds JSON alone, one object for each line, and the last line is the result or
-`{"error": …}`. Exit status: 0 done, 1 it could not be done, 2 wrong usage, 3 not found, 4 conflict, 5 a server does not
-answer, 130 interrupted.
+`{"error": …}`. What the exit statuses mean is in the help of the program (`api/cli/__init__.py`).
 """
 
 import asyncio

@@ -75,16 +75,29 @@ def replay(
         from infra.bootstrap import open_for_verification  # noqa: PLC0415 - other commands start faster without it
 
         started = perf_counter()
-        async with open_for_verification(Settings.load()) as opened:
+        settings = Settings.load()
+        async with open_for_verification(settings) as opened:
             replayed = await _fold(output, opened.log)
             result = replayed.result()
             _print(output, replayed)
             if verify_:
                 result |= await _compare(output, opened.log, opened.stores)
+            if not result.get("parity", True):
+                result["repair"] = _repair(settings)
+                output.line(result["repair"])
         output.record(result | {"seconds": round(perf_counter() - started, 2)})
         return 0 if result.get("parity", True) else EXIT_FAILED
 
     run(output, action)
+
+
+def _repair(settings: Settings) -> str:
+    """What to do about differences: the log is right, and read models are made from it."""
+    if settings.elasticsearch_url is not None:
+        remove = f"remove the indices '{settings.deployment}-*' of Elasticsearch"
+    else:
+        remove = f"remove {settings.data_dir / 'index'}"
+    return f"To repair: stop the program, {remove}, and start it again. The read models are rebuilt from the log."
 
 
 async def _fold(output: Output, log: EventLog) -> Replayed:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli.listener import Listener, listening, run_file
-from api.cli.output import EXIT_FAILED, JsonOption, Output, fail, run
+from api.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, JsonOption, Output, fail, run
 from infra.logs import set_up_logs
 from infra.settings import Settings
 
@@ -46,13 +46,6 @@ async def _serve(output: Output, wanted: Settings, started: float) -> int:
     from api.cli.drain import StopSignals  # noqa: PLC0415 - other commands start faster without the web server
 
     with listening(wanted.host, wanted.port) as listener, StopSignals() as signals:
-        if listener.port != wanted.port and wanted.port:
-            output.note(f"Port {wanted.port} is in use; listening on port {listener.port} instead.")
-        if not listener.is_local:
-            output.note(
-                f"Warning: {listener.host} can be reached from other machines. Every request needs the administrator "
-                "key, and it travels unencrypted: put TLS in front."
-            )
         # The settings again, because what they allow as Host and Origin follows from the port.
         settings = Settings.load(host=wanted.host, port=listener.port)
         try:
@@ -62,7 +55,7 @@ async def _serve(output: Output, wanted: Settings, started: float) -> int:
                 raise
     output.line("flushed, stopped")
     output.record({"event": "stopped"})
-    return 0
+    return EXIT_INTERRUPTED if signals.interrupted else 0
 
 
 async def _run(output: Output, settings: Settings, listener: Listener, signals: Any, started: float) -> None:
@@ -73,6 +66,8 @@ async def _run(output: Output, settings: Settings, listener: Listener, signals: 
     from infra.bootstrap import open_runtime  # noqa: PLC0415 - as in _serve
 
     async with open_runtime(settings) as runtime:
+        # Not before: where the data directory has another owner, nothing is served on any port.
+        _note_where(output, listener)
         app = create_app(runtime)
         streams = EndingStreams(app)
         config = uvicorn.Config(
@@ -103,6 +98,16 @@ async def _run(output: Output, settings: Settings, listener: Listener, signals: 
                     announcement.cancel()
             finally:
                 signals.serves(None)
+
+
+def _note_where(output: Output, listener: Listener) -> None:
+    if listener.port != listener.wanted_port and listener.wanted_port:
+        output.note(f"Port {listener.wanted_port} is in use; listening on port {listener.port} instead.")
+    if not listener.is_local:
+        output.note(
+            f"Warning: {listener.host} can be reached from other machines. Every request needs the administrator "
+            "key, and it travels unencrypted: put TLS in front."
+        )
 
 
 def _surfaces(app: Any) -> set[str]:

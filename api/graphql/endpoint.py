@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import structlog
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLSyntaxError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,6 +28,8 @@ from domain.errors import Fault, InvalidInput
 from infra.runtime import Runtime
 
 PATH = "/graphql"
+UNREADABLE_DOCUMENT = "GRAPHQL_PARSE_FAILED"
+"""The document is no GraphQL, or has too many tokens to be read on."""
 INVALID_DOCUMENT = "GRAPHQL_VALIDATION_FAILED"
 
 _log = structlog.get_logger(__name__)
@@ -72,12 +74,16 @@ def _endpoint(runtime: Runtime, schema: ChronicleSchema) -> Callable[[Request], 
 
 def error_view(error: GraphQLError, trace_id: str) -> dict[str, Any]:
     """The error as the caller sees it: what is wrong with the document, an error of ours, or nothing but a trace id."""
+    unreadable = isinstance(error, GraphQLSyntaxError)
     original = error.original_error
     while isinstance(original, GraphQLError):
         original = original.original_error
     view: dict[str, Any] = dict(error.formatted)
     if original is None:
-        view["extensions"] = {"code": INVALID_DOCUMENT, "traceId": trace_id}
+        view["extensions"] = {
+            "code": UNREADABLE_DOCUMENT if unreadable else INVALID_DOCUMENT,
+            "traceId": trace_id,
+        }
         return view
     known = public_error(original)
     if isinstance(known, InternalError):

@@ -127,7 +127,7 @@ def _read_handler(runtime: Runtime, row: Row) -> Handler:
     async def read(http: HttpRequest) -> Response:
         principal = authenticate(runtime, http)  # before the body is read
         if row.body_fields is None:
-            value = read_query(http, row.parameters)
+            value = read_query(http, row.parameters, row.alternative.parameters if row.alternative else ())
         else:
             _refuse_query(http)
             if "idempotency-key" in http.headers:

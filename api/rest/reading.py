@@ -1,6 +1,6 @@
 """From a request to the input of an operation: bodies and query parameters as JSON values. The models judge them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -45,7 +45,7 @@ def only_fields(value: dict[str, Any], allowed: frozenset[str]) -> dict[str, Any
         raise InvalidInput(
             "The request has fields that do not belong here.",
             [
-                Fault(f"/{_escaped(name)}", f"There is no such field here; use {sorted(allowed)}.")
+                Fault(f"/{_escaped(name)}", f"There is no such field here. {_instead(allowed)}")
                 for name in others
             ],
         )
@@ -88,10 +88,13 @@ def parameters(
     )
 
 
-def read_query(request: Request, known: tuple[Parameter, ...]) -> dict[str, Any]:
+def read_query(
+    request: Request, known: tuple[Parameter, ...], also: Iterable[Parameter] = ()
+) -> dict[str, Any]:
     """The query parameters as input. Raises InvalidInput for unknown ones, and for one given twice.
 
     Of several values, each may come by itself or all separated by commas. `any` as a status means no condition.
+    `also` are parameters with which the path would have been read in another way: messages name them.
     """
     given: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():
@@ -99,8 +102,8 @@ def read_query(request: Request, known: tuple[Parameter, ...]) -> dict[str, Any]
     values: dict[str, Any] = {}
     for parameter in known:
         texts = given.pop(parameter.name, None)
-        if texts is None:
-            continue
+        if texts is None or (parameter.required and not "".join(texts).strip()):
+            continue  # nothing but blanks is as good as missing
         if parameter.several:
             values[parameter.field] = [part for text in texts for part in text.split(",") if part]
             continue
@@ -108,15 +111,15 @@ def read_query(request: Request, known: tuple[Parameter, ...]) -> dict[str, Any]
             message = f"It is given {len(texts)} times; give it once."
             raise InvalidInput("The query is not valid.", [Fault(f"/{parameter.name}", message)])
         values[parameter.field] = _value(parameter, texts[0])
-    names = sorted(parameter.name for parameter in known)
-    faults = [Fault(f"/{_escaped(name)}", f"There is no such parameter; use {names}.") for name in given]
+    instead = _instead({parameter.name for parameter in (*known, *also)})
+    faults = [Fault(f"/{_escaped(name)}", f"There is no such parameter here. {instead}") for name in given]
     faults += [
         Fault(f"/{parameter.name}", "This parameter is required here.")
         for parameter in known
         if parameter.required and parameter.field not in values
     ]
     if faults:
-        raise InvalidInput("The query does not fit.", faults)
+        raise InvalidInput("The query is not valid.", faults)
     return values
 
 
@@ -125,6 +128,13 @@ def renamed(error: InvalidInput, known: tuple[Parameter, ...]) -> InvalidInput:
     names = {f"/{parameter.field}": f"/{parameter.name}" for parameter in known}
     faults = [Fault(names.get(fault.pointer, fault.pointer), fault.message) for fault in error.faults]
     return InvalidInput(error.message, faults)
+
+
+def _instead(names: Collection[str]) -> str:
+    if not names:
+        return "None is read."
+    *others, last = sorted(names)
+    return f"Use {', '.join(others)} or {last}." if others else f"Use {last}."
 
 
 def _value(parameter: Parameter, text: str) -> str | int | None:

@@ -15,7 +15,7 @@ import anyio
 
 from domain.errors import Unavailable
 from domain.principal import NamespaceSet
-from domain.recorded import Position
+from domain.recorded import START, Position
 from infra.elasticsearch.bulk import store
 from infra.elasticsearch.checkpoints import Checkpoints
 from infra.elasticsearch.client import (
@@ -54,6 +54,10 @@ class ElasticsearchDocuments:
     async def checkpoint(self) -> Position:
         self._write_to = await self._resolve(anew=True)
         return await self._checkpoints.read(self._write_to)
+
+    async def reached(self) -> Position:
+        physical = await self._index.present()
+        return START if physical is None else await self._checkpoints.read(physical)
 
     async def write(self, documents: Sequence[Mapping[str, Any]], checkpoint: Position) -> None:
         """As the port says. Raises RequestRefused naming refused documents, IndexRemoved and Unavailable."""

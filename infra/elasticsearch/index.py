@@ -92,6 +92,11 @@ class VersionedIndex:
             )
         return physical if found == self._version else await self.replace(physical)
 
+    async def present(self) -> str | None:
+        """The physical index that the alias names, None if there is none of this version. Nothing is made."""
+        physical = await self._behind_alias()
+        return physical if physical is not None and self._version_of(physical) == self._version else None
+
     async def replace(self, old: str) -> str:
         """Put a new empty physical index behind the alias and remove `old`, in one step; answers the present one.
 

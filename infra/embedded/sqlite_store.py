@@ -111,6 +111,10 @@ class SqliteStore:
         """The position up to which every event is applied; START for a new store."""
         return await self._read(_checkpoint)
 
+    async def reached(self) -> Position:
+        """The same: what is open is there."""
+        return await self.checkpoint()
+
     async def write(self, documents: Sequence[Mapping[str, Any]], checkpoint: Position) -> None:
         """Documents and checkpoint in one transaction; older ones are ignored."""
 

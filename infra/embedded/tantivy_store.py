@@ -88,6 +88,10 @@ class TantivyStore:
         """The position up to which every event is applied; START for a new store."""
         return await self._read(_checkpoint)
 
+    async def reached(self) -> Position:
+        """The same: what is open is there."""
+        return await self.checkpoint()
+
     async def write(self, documents: Sequence[Mapping[str, Any]], checkpoint: Position) -> None:
         """Documents and checkpoint in one commit; older ones are ignored. It can be searched at once."""
 

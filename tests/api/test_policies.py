@@ -13,7 +13,7 @@ from domain.principal import EVERY_SCOPE, NamespaceSet, Principal, Scope
 from tests.api.conftest import Server, static_tool
 
 POLICIES = {*get_args(Scope), "public", "operation"}
-PUBLIC = {"/livez", "/readyz", "/openapi.json", "/problems", "/problems/{code}"}
+PUBLIC = {"/", "/v1", "/livez", "/readyz", "/openapi.json", "/problems", "/problems/{code}"}
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 

@@ -15,6 +15,19 @@ async def test_the_process_is_alive(stranger: httpx2.AsyncClient) -> None:
     assert (await stranger.get("/livez")).json() == {"live": True}
 
 
+async def test_the_address_itself_says_where_to_go_on(stranger: httpx2.AsyncClient, server: Server) -> None:
+    """Somebody who opens it in a browser, without a key; every link is served."""
+    paths = {getattr(one.route, "path", "") for one in server.app.state.declared}
+    for path in ("/", "/v1"):
+        entrance = (await stranger.get(path)).json()
+        assert entrance["name"] == "MCP Chronicle"
+        assert entrance["version"]
+        assert {"/openapi.json", "/graphql", "/v1/ws", "/mcp", "/metrics", "/readyz"} == set(
+            entrance["links"].values()
+        )
+        assert set(entrance["links"].values()) <= paths
+
+
 async def test_the_process_is_ready(stranger: httpx2.AsyncClient) -> None:
     """And says how each part is."""
     answer = await stranger.get("/readyz")

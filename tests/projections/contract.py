@@ -63,6 +63,7 @@ class StoreContract(Contract):
     async def test_a_new_store_stands_at_the_start(self, opener: Opener) -> None:
         """Nothing was applied, so the projector begins with the first event."""
         async with opener() as store:
+            assert await store.reached() == START
             assert await store.checkpoint() == START
             assert [document async for document in store.scan()] == []
 
@@ -91,7 +92,7 @@ class StoreContract(Contract):
             await self.fill(store, tool("a", 3))
             assert await store.checkpoint() == Position(3, 1)
             await store.write([], Position(9, 2))
-            assert await store.checkpoint() == Position(9, 2)
+            assert await store.checkpoint() == await store.reached() == Position(9, 2)
 
     async def test_a_stale_writer_moves_nothing_back(self, opener: Opener) -> None:
         """An older document and an older checkpoint are ignored, whoever sends them."""

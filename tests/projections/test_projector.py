@@ -101,6 +101,9 @@ class Faulty:
     async def checkpoint(self) -> Position:
         return Position(*(await self._store.checkpoint()))
 
+    async def reached(self) -> Position:
+        return await self._store.reached()
+
     async def fetch(self, ids: Sequence[UUID]) -> Mapping[UUID, Mapping[str, Any]]:
         found: Mapping[UUID, Mapping[str, Any]] = await self._store.fetch(ids)
         return found

@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
+from api.cli.doctor import _failures, _read_model
+from infra.api_client import open_api
+from infra.settings import Settings
 from tests.api.cli.program import Done, chronicle, running
 
 
@@ -26,6 +31,37 @@ def test_a_running_program_is_seen_whole(data_dir: Path) -> None:
     assert (done.status, set(found.values())) == (0, {"ok"})
     assert {"running program", "log", "read model metadata", "read model fulltext"} <= set(found)
     assert (data_dir / "admin.key").read_text(encoding="ascii").strip() not in done.out + done.err
+
+
+def test_every_setting_is_shown_with_its_value(data_dir: Path) -> None:
+    """One on each line, those that nobody set too; what may be a secret is not shown."""
+    more = {"CHRONICLE_PORT": "8099", "CHRONICLE_REDIS_URL": "redis://user:hunter2@127.0.0.1:9"}
+    done = chronicle(data_dir, "doctor", more=more)
+    lines = [line.removeprefix("ok    settings").strip() for line in done.out.splitlines()]
+    assert "CHRONICLE_PORT=8099" in lines
+    assert "CHRONICLE_DURABILITY=always  (default)" in lines
+    assert "CHRONICLE_REDIS_URL=redis://[redacted]@127.0.0.1:9" in lines
+    shown = {line.partition("=")[0] for line in lines if line.startswith("CHRONICLE_")}
+    assert shown == {f"CHRONICLE_{field.upper()}" for field in Settings.model_fields}
+    assert "hunter2" not in done.out + done.err
+
+
+@pytest.mark.parametrize(("failures", "words"), [(0, "Wait"), (3, "follower_failed")])
+def test_a_lag_is_blamed_on_failures_only_where_there_are_some(failures: int, words: str) -> None:
+    """A read model that is being rebuilt is behind, and nothing is wrong with it."""
+    finding = _read_model("fulltext", 5000, "at 1-1", runs=True, failures=failures)
+    assert finding.level == "warn"
+    assert words in finding.advice
+    assert ("follower_failed" in finding.advice) == bool(failures)
+
+
+async def test_failures_are_read_from_the_running_programs_count(data_dir: Path) -> None:
+    """By the name that its metrics have; a program that just started has none."""
+    with running(data_dir) as program:
+        settings = Settings.load(data_dir=data_dir, url=program.url)
+        assert await _failures(settings, "metadata") == 0
+        async with open_api(settings) as api:
+            assert "chronicle_projection_failures_total" in await api.text("/metrics")
 
 
 def test_a_key_that_others_can_read_fails(data_dir: Path) -> None:

@@ -47,6 +47,7 @@ def assert_parity(done: Done) -> None:
     assert done.status == 0, done.out + done.err
     assert done.result["parity"] is True
     assert done.result["differences"] == []
+    assert "repair" not in done.result
 
 
 def assert_names_both(data_dir: Path, read_model: str, more: Mapping[str, str] | None = None) -> None:
@@ -65,6 +66,9 @@ def assert_names_both(data_dir: Path, read_model: str, more: Mapping[str, str] |
     for name in ("s__changed", "s__deleted"):
         assert f"{read_model}: {name} ({found[name]['id']})" in text.out
     assert f"{read_model}: 2 differences" in text.out
+    what = "the indices '" if more else str(data_dir / "index")
+    assert f"To repair: stop the program, remove {what}" in text.out
+    assert what in done.result["repair"]
 
 
 def changed(document: dict[str, Any]) -> dict[str, Any]:

@@ -11,14 +11,14 @@ import pytest
 from tests.api.cli.program import COMMAND, TIMEOUT_S, chronicle, environment, running
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order(data_dir: Path, number: signal.Signals) -> None:
-    """Status 0, everything flushed, run.json gone; and the next start finds the log as it was."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_in_order(data_dir: Path, number: signal.Signals, status: int) -> None:
+    """Status 0, or 130 after Ctrl-C; everything flushed, run.json gone; the next start finds the log as it was."""
     with running(data_dir) as program:
         facts = json.loads((data_dir / "run.json").read_text(encoding="utf-8"))
         assert (facts["pid"], facts["url"]) == (program.process.pid, program.url)
         done = program.stop(number)
-    assert (done.status, done.result) == (0, {"event": "stopped"})
+    assert (done.status, done.result) == (status, {"event": "stopped"})
     assert not (data_dir / "run.json").exists()
     replayed = chronicle(data_dir, "replay", "--json")
     assert (replayed.status, replayed.result["definitions"]) == (0, {"namespace": {"active": 1}})
@@ -61,7 +61,9 @@ def test_a_busy_port_is_left_for_the_next_free_one(data_dir: Path) -> None:
 def test_a_data_directory_has_one_owner(data_dir: Path) -> None:
     """The second start is refused in one sentence that names the first, whose run.json stays."""
     with running(data_dir) as program:
-        second = chronicle(data_dir, "serve", "--port", "0", "--json")
+        port = program.url.rpartition(":")[2]
+        second = chronicle(data_dir, "serve", "--port", port, "--json")
+        assert "listening" not in second.err
         assert (second.status, second.result["error"]["code"]) == (1, "directory_in_use")
         assert str(program.process.pid) in second.err
         assert "Traceback" not in second.err

@@ -153,8 +153,10 @@ async def test_a_document_beyond_a_bound_is_not_executed(ask: Ask, document: str
     answer = await ask(document, **({"n": 1} if "$n" in document else {}))
     assert answer["data"] is None
     assert any(words in error["message"] for error in answer["errors"]), answer["errors"]
+    unreadable = words in ("tokens", "Syntax Error", "")  # the last one is too deep for the parser
     for error in answer["errors"]:
-        assert error["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"
+        code = "GRAPHQL_PARSE_FAILED" if unreadable else "GRAPHQL_VALIDATION_FAILED"
+        assert error["extensions"]["code"] == code
 
 
 async def test_what_is_within_the_bounds_is_executed(ask: Ask) -> None:

@@ -29,6 +29,21 @@ async def test_processes_that_start_at_once_make_one_index(cluster: Cluster) -> 
     assert len(await index_names(cluster, "metadata")) == 1
 
 
+async def test_looking_makes_and_replaces_nothing(
+    cluster: Cluster, metadata: ElasticsearchMetadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where there is nothing yet nor where an index is of another release, which may be in use."""
+    assert await metadata.reached() == START
+    assert await index_names(cluster) == []
+    await metadata.write(metadata_documents(tool("a", 1)), Position(1, 1))
+    before = await index_names(cluster)
+    monkeypatch.setattr(index, "MAPPING_VERSION", index.MAPPING_VERSION + 1)
+    assert await ElasticsearchMetadata(cluster).reached() == START
+    assert await index_names(cluster) == before
+    monkeypatch.undo()
+    assert await ElasticsearchMetadata(cluster).reached() == Position(1, 1)
+
+
 async def test_readers_never_see_a_missing_index_while_it_is_replaced(cluster: Cluster) -> None:
     """Each answer comes from one physical index: it holds what its position promises, whichever index that is."""
     writer = ElasticsearchMetadata(cluster)
