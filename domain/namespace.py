@@ -15,10 +15,6 @@ HOST_LENGTH_MAX = 253
 """Characters of a host name (RFC 1035)."""
 
 _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
-HOST_LENGTH_MAX = 253
-"""Characters of a host name (RFC 1035)."""
-
-_WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
 
 DEFAULT_NAMESPACE = "default"
 """Made at the first start, so that a new installation can be used at once."""
