@@ -19,6 +19,9 @@ def test_a_damaged_record_ends_the_start(data_dir: Path) -> None:
     for index in range(at, at + 5):
         content[index] ^= 0xFF
     file.write_bytes(content)
+    # It is the log's only event, whose hash the watermark would miss first.
+    (watermark,) = (data_dir / "log").glob("watermark-*.json")
+    watermark.unlink()
     started = monotonic()
     done = chronicle(data_dir, "serve", "--port", "0", "--json")
     assert monotonic() - started < SOON_S

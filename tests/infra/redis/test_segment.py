@@ -17,7 +17,7 @@ def ranges(draw: st.DrawFn) -> list[Entry]:
     """Entries of a closed range, with rising epochs and any bytes."""
     first = draw(st.integers(1, 2**40))
     values = draw(st.lists(st.binary(max_size=300), min_size=1, max_size=30))
-    epochs = sorted(draw(st.lists(st.integers(1, 2**53), min_size=len(values), max_size=len(values))))
+    epochs = sorted(draw(st.lists(st.integers(1, 2**53 - 1), min_size=len(values), max_size=len(values))))
     return [
         (Position(sequence, epoch), value)
         for sequence, (epoch, value) in enumerate(zip(epochs, values, strict=True), first)
